@@ -266,7 +266,7 @@ class EpisodeRecord:
             if wrong is not None:
                 out.append(f"{episode.id}: {name} holds {wrong:g}; probabilities are 0 to 1")
         if any(not 0 <= p <= 1 for row in self.state_probs for step in row for p in step):
-            out.append(f"{episode.id}: state_probs holds what is no probability of 0 to 1")
+            out.append(f"{episode.id}: state_probs holds a value outside 0 to 1")
         for row in self.state_probs:
             if len(row) != len(episode.task.steps):
                 out.append(f"{episode.id}: state_probs has {len(row)} steps, the task {len(episode.task.steps)}")

@@ -16,7 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prospect_core.checkpoints.scope import describe_checkpoint_scope
 from prospect_core.util.atomic import write_atomic
+from prospect_core.util.console import print_line
 from prospect_core.util.json_io import dump_json
 from prospect_eval.matching.settings import STANDARD, ScoreSettings
 from prospect_eval.runs.evaluation import (
@@ -95,6 +97,8 @@ def prepare_checked(options: EvaluationOptions, progress: Progress = _no_progres
 
     open_checked_suite(options.suite)
     evaluation = prepare_evaluation(options, progress)
+    if note := describe_checkpoint_scope(options.ckpt, [evaluation.dataset.info.name]):
+        print_line(f"note: {note}", err=True)
     for option, wanted in (("--teacher-forced", options.teacher_forced), ("--latency", options.latency_episodes)):
         if wanted:
             require_checkpoint_for_passes(evaluation.predictor, option)

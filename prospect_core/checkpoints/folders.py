@@ -42,7 +42,8 @@ def find_checkpoint_folder(name: str, option: str = "--ckpt") -> Path:
         return SHIPPED / name
     names = list_released_checkpoints()
     raise UserError(
-        f"{option} {name!r} is neither a folder nor a shipped checkpoint ({', '.join(names) or 'none'}){did_you_mean(name, names)}"
+        f"{option} {name!r} is neither a folder nor a released checkpoint ({', '.join(names) or 'none'})"
+        f"{did_you_mean(name, names)}"
     )
 
 
@@ -83,7 +84,7 @@ def require_whole_checkpoint(folder: Path) -> None:
         digest, _, name = line.partition("  ")
         file = folder / name
         if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != digest:
-            raise DataError(f"{file}: its sha256 is not the one in {SUMS}; install the package again")
+            raise DataError(f"{file}: sha256 differs from {SUMS}; reinstall the package")
 
 
 def require_one_checkpoint_weight_set(folder: Path, given: str = "") -> None:
@@ -103,6 +104,4 @@ def require_one_checkpoint_weight_set(folder: Path, given: str = "") -> None:
     counts = sorted({name.rpartition("-of-")[2].removesuffix(".safetensors") for name in parts})
     sets = [*whole, *(f"shards of {int(count)}" for count in counts)]
     if len(sets) > 1:
-        raise DataError(
-            f"{given or folder}: holds two sets of weights ({', '.join(sets)}); keep the one that is meant and take the other out"
-        )
+        raise DataError(f"{given or folder}: holds two sets of weights ({', '.join(sets)}); remove one of them")

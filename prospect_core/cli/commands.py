@@ -26,26 +26,29 @@ from prospect_core.util.errors import EXIT_INCOMPLETE
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option("--debug", is_flag=True, help="Show the traceback and all causes of an error.")
 def prospect(debug: bool) -> None:
-    """Train proactive streaming video assistants, and make and check their data."""
+    """Train proactive streaming video assistants; make and check their data."""
 
 
 @prospect.command("train")
 @click.argument("overrides", nargs=-1)
-@click.option("--cfg", is_flag=True, help="Print the resolved configuration and stop.")
-@click.option("--dry-run", is_flag=True, help="Try the first steps over blank frames, and tell what it would take.")
-@click.option("--multirun", "-m", is_flag=True, help="Train once for every combination of comma-separated values.")
+@click.option("--cfg", is_flag=True, help="Print the resolved configuration and exit.")
+@click.option("--dry-run", is_flag=True, help="Run a few steps on blank frames and print estimated time and memory.")
+@click.option("--multirun", "-m", is_flag=True, help="Train once for each combination of comma-separated values.")
 def train_command(overrides: tuple[str, ...], cfg: bool, dry_run: bool, multirun: bool) -> None:
-    """Train a model: prospect train data=PATH output=DIR train.minutes=3 (KEY=VALUE as --cfg lists them).
+    """Train a model with OVERRIDES of the form KEY=VALUE.
 
-    Given again after an interruption, the same command goes on from the last checkpoint.
+    Example: prospect train data=PATH output=DIR train.minutes=3. --cfg lists all keys. After an interruption, run the
+    same command again to continue from the last checkpoint.
     """
     from prospect_core.train.config.compose import compose_config, report_idle_compose_options
 
     if multirun:
         if dry_run:
-            raise click.UsageError("--dry-run tries one training; --cfg -m shows what all of them are")
+            raise click.UsageError(
+                "--dry-run works for a single training; use --cfg -m to list the trainings of --multirun"
+            )
         debug = click.get_current_context().find_root().params["debug"]
         _train_all(list(overrides), cfg, debug)
         return
@@ -76,7 +79,7 @@ def train_command(overrides: tuple[str, ...], cfg: bool, dry_run: bool, multirun
 @prospect.command("strategies")
 @json_option
 def strategies_command(json_: str | None) -> None:
-    """List the context strategies with what each keeps, those of installed packages among them."""
+    """List the context strategies and what each keeps, including those of installed packages."""
     from rich.table import Table
 
     from prospect_core.stream.strategies.registry import Rebuilds, Selects
@@ -100,34 +103,47 @@ def strategies_command(json_: str | None) -> None:
 @prospect.command("new")
 @click.argument("kind", metavar="adapter|benchmark|metric|strategy|suite")
 @click.argument("name")
-@click.option("--output", type=click.Path(path_type=Path), help="A new folder [default: NAME].")
+@click.option("--output", type=click.Path(path_type=Path), help="Folder to create [default: NAME].")
 def new_command(kind: str, name: str, output: Path | None) -> None:
-    """Write a working, tested example of your own metric, strategy, suite, adapter or benchmark."""
+    """Create a working example of your own metric, strategy, suite, adapter or benchmark, with its test."""
     from prospect_core.cli.scaffold import scaffold_example
 
     for file in scaffold_example(kind, name, output or Path(name)):
         print_line(str(file))
-    print_line(f"try it: cd {output or name} && {'' if kind == 'suite' else 'pip install -e . && '}pytest")
+    print_line(f"test it: cd {output or name} && {'' if kind == 'suite' else 'pip install -e . && '}pytest")
 
 
 @prospect.command("watch")
 @click.argument("source")
-@click.option("--ckpt", required=True, help="A checkpoint folder or a shipped name.")
-@click.option("--task", "task_file", type=click.Path(path_type=Path), help="A JSON file: goal, steps, knowledge.")
-@click.option("--goal", help="What is to be done.")
-@click.option("--step", "steps", multiple=True, help="A step of it, in order; once for each.")
-@click.option("--strategy", default="dst_refresh", show_default=True, help="What to do when the context is full.")
+@click.option("--ckpt", required=True, help="Checkpoint folder or name of a released checkpoint.")
+@click.option(
+    "--task", "task_file", type=click.Path(path_type=Path), help="JSON file with the task: goal, steps, knowledge."
+)
+@click.option("--goal", help="Goal of the task, in place of --task; give its steps with --step.")
+@click.option("--step", "steps", multiple=True, help="Name of a step of the goal, in order. Repeatable.")
+@click.option(
+    "--strategy", default="dst_refresh", show_default=True, help="Context strategy when the budget is reached."
+)
 @click.option("--budget", type=click.IntRange(min=1), help="Context budget in tokens [default: the model's context].")
-@click.option("--fps", type=Number(min=0.1, max=60), default=2, show_default=True)
-@click.option("--speed", type=Number(min=0.1), default=1, show_default=True, help="Of a file.")
-@click.option("--stall", type=Number(min=0.1), default=15, show_default=True, help="Seconds without a picture.")
-@click.option("--device", default="cpu", show_default=True, help="Torch device.")
+@click.option(
+    "--fps", type=Number(min=0.1, max=60), default=2, show_default=True, help="Frames per second that the model sees."
+)
+@click.option("--speed", type=Number(min=0.1), default=1, show_default=True, help="Playback speed of a video file.")
+@click.option(
+    "--stall", type=Number(min=0.1), default=15, show_default=True, help="Seconds without a new frame before it stops."
+)
+@click.option("--device", default="cpu", show_default=True, help="Torch device, such as cpu or cuda:0.")
 @dtype_option
-@click.option("--output", type=click.Path(path_type=Path), help="Log of what happens [default: watch-DATE-TIME.jsonl].")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Log file, one JSON line per event [default: watch-DATE-TIME.jsonl].",
+)
 def watch_command(task_file: Path | None, goal: str | None, steps: tuple[str, ...], stall: float, **given: Any) -> None:
-    """Watch SOURCE live: a video file, camera, camera:NUMBER, or an address such as rtsp://HOST/PATH.
+    """Run a checkpoint live on a video file, a camera or a network stream.
 
-    Lines on standard input are what the user says. Everything said is on disk at once.
+    SOURCE is a video file, camera, camera:NUMBER, or an address such as rtsp://HOST/PATH. Each line that you type is a user turn. Events are written to the log immediately. With --goal, give every step of
+    the task with --step.
     """
     from prospect_core.live.session import LiveOptions, read_live_session_task, run_live_session
 
@@ -154,7 +170,7 @@ def _train_all(overrides: list[str], cfg: bool, debug: bool) -> None:
         if cfg:
             print_line(text, nl=False)
         elif is_output_dir_finished(folder, text):
-            print_line(f"checkpoint: {folder} (there already)")
+            print_line(f"checkpoint: {folder} (trained before)")
         else:
             program = [sys.executable, "-m", "prospect_core.cli", *([DEBUG] if debug else [])]
             done = subprocess.run([*program, "train", *command])

@@ -31,18 +31,16 @@ from prospect_core.util.errors import DataError, UserError, require_choice
 
 @click.group("data")
 def data_command_group() -> None:
-    """Make, import, check and describe datasets."""
+    """Create, import, check and describe datasets."""
 
 
 @data_command_group.command("validate")
 @click.argument("root", type=click.Path(path_type=Path))
-@click.option("--accept", is_flag=True, help="Write the digests of changed rows and videos if nothing else is wrong.")
-@click.option(
-    "--benchmark", metavar="NAME", help="ROOT holds the annotations of this published benchmark: list their faults."
-)
+@click.option("--accept", is_flag=True, help="Store the digests of changed rows and videos if nothing else is wrong.")
+@click.option("--benchmark", metavar="NAME", help="Published benchmark whose annotations are in ROOT.")
 @json_option
 def data_validate_command(root: Path, accept: bool, benchmark: str | None, json_: str | None) -> None:
-    """Check rows, timelines, digests and videos of a dataset; exit 3 when anything is wrong.
+    """Check rows, timelines, digests and videos of a dataset. Exit code 3 means that a problem was found.
 
     With --benchmark check published annotations: contradicting items, answers outside the video, answers in the question,
     duplicates.
@@ -63,16 +61,16 @@ def data_validate_command(root: Path, accept: bool, benchmark: str | None, json_
     for problem in problems if shown else ():
         print_line(problem)
     if problems:
-        raise DataError(f"{root}: {len(problems)} problem(s)")
+        raise DataError(f"{root}: {format_count(len(problems), 'problem')}")
     if shown:
-        print_line(f"{root}: sound ({describe_generator_splits(dataset)})")
+        print_line(f"{root}: valid ({describe_generator_splits(dataset)})")
 
 
 @data_command_group.command("stats")
 @click.argument("root", type=click.Path(path_type=Path))
 @json_option
 def data_stats_command(root: Path, json_: str | None) -> None:
-    """Counts and rates of every split."""
+    """Print counts and rates of every split."""
     from rich.table import Table
 
     from prospect_core.data.dataset import Dataset
@@ -94,18 +92,23 @@ def data_stats_command(root: Path, json_: str | None) -> None:
 @data_command_group.command("preview")
 @click.argument("root", type=click.Path(path_type=Path))
 @click.argument("overrides", nargs=-1)
-@click.option("--split", default="train", show_default=True)
-@click.option("--index", default=0, show_default=True, help="Number of the window in its epoch.")
-@click.option("--epoch", default=0, show_default=True, type=click.IntRange(min=0))
-@click.option("--progress", default=0.0, show_default=True, type=Number(0, 1), help="For a curriculum.")
+@click.option("--split", default="train", show_default=True, help="Split to show.")
+@click.option("--index", default=0, show_default=True, help="Number of the training window in its epoch, from 0.")
+@click.option("--epoch", default=0, show_default=True, type=click.IntRange(min=0), help="Epoch of the window, from 0.")
 @click.option(
-    "--ckpt", default="workbench-tiny", show_default=True, help="Whose tokenizer and tokens a frame are used."
+    "--progress", default=0.0, show_default=True, type=Number(0, 1), help="Share of the training that is done."
 )
-@click.option("--all", "everything", is_flag=True, help="Also list frames that have neither label nor text.")
-@click.option("--html", type=click.Path(path_type=Path), help="Write a page there instead of printing.")
-@click.option("--episode", help="Show this episode (id, or number in the split) as a filmstrip instead.")
-@click.option("--every", default=1.5, show_default=True, type=Number(min=0.1), help="Seconds between stills.")
-@click.option("--hide-events", is_flag=True, help="A filmstrip's pictures alone: guess first, then look.")
+@click.option(
+    "--ckpt",
+    default="workbench-tiny",
+    show_default=True,
+    help="Checkpoint whose tokenizer and number of tokens per frame are used.",
+)
+@click.option("--all", "everything", is_flag=True, help="Also list frames with neither label nor text.")
+@click.option("--html", type=click.Path(path_type=Path), help="Write an HTML page to this file instead of printing.")
+@click.option("--episode", help="Show this episode (id, or number in the split) as a filmstrip instead of a window.")
+@click.option("--every", default=1.5, show_default=True, type=Number(min=0.1), help="Seconds between two stills.")
+@click.option("--hide-events", is_flag=True, help="Show only the pictures of the filmstrip, to annotate it unbiased.")
 def data_preview_command(
     root: Path, overrides: tuple[str, ...], split: str, episode: str | None, html: Path | None, **given: Any
 ) -> None:
@@ -117,12 +120,12 @@ def data_preview_command(
     from prospect_core.util.console import quiet_transformers
 
     if html is not None and (html.is_dir() or not html.parent.is_dir()):
-        raise UserError(f"--html {html}: give a file in a folder that exists")
+        raise UserError(f"--html {html}: give a file name in an existing folder")
     if episode is None and given["hide_events"]:
-        raise UserError("--hide-events belongs to a filmstrip; add --episode ID")
+        raise UserError("--hide-events works with a filmstrip only; add --episode ID")
     if episode is not None and overrides:
         raise UserError(
-            f"{overrides[0]}: options of training change windows, not a filmstrip; leave out --episode or them"
+            f"{overrides[0]}: training options change windows, not a filmstrip; remove either them or --episode"
         )
     if episode is not None:
         _film(root, split, episode, given["every"], given["hide_events"], html)
@@ -151,7 +154,7 @@ def _film(root: Path, split: str, name: str, every: float, hidden: bool, html: P
     from prospect_core.util.atomic import write_atomic
 
     if hidden and html is None:
-        raise UserError("--hide-events shows pictures alone, which a terminal cannot; add --html FILE")
+        raise UserError("--hide-events shows pictures, which a terminal cannot display; add --html FILE")
     dataset = Dataset.open(root)
     film = make_filmstrip(
         dataset, find_filmstrip_episode(dataset, split, name), every, hidden, pictures=html is not None
@@ -165,43 +168,48 @@ def _film(root: Path, split: str, name: str, every: float, hidden: bool, html: P
 
 @data_command_group.command("new")
 @click.argument("video", type=click.Path(path_type=Path))
-@click.option("--output", type=click.Path(path_type=Path), help="The table to write [default: beside the video, .tsv].")
+@click.option("--output", type=click.Path(path_type=Path), help="Table to write [default: the video's name with .tsv].")
 def data_new_command(video: Path, output: Path | None) -> None:
-    """Begin an annotation of VIDEO by hand: a table of what happens and what should be said."""
+    """Create an empty annotation table for VIDEO, to fill in by hand.
+
+    A row of the table is a step change or a turn with its time.
+    """
     from prospect_core.data.formats.annotation_table import make_annotation_table_template
     from prospect_core.util.atomic import write_atomic
 
     file = output or video.with_suffix(".tsv")
     text = make_annotation_table_template(video)
     if file.exists():
-        raise UserError(f"{file}: exists already; give --output FILE")
+        raise UserError(f"{file}: already exists; choose another file with --output FILE")
     write_atomic(file, text)
-    print_line(f"{file}: write in it what happens, then: prospect data check {file}")
+    print_line(f"{file}: fill in the events, then run: prospect data check {file}")
 
 
 def _annotation_options(command: Any) -> Any:
     """Add the options for facts that annotations do not contain themselves."""
     options = (
-        click.option("--video", type=click.Path(path_type=Path), help="Of a single annotation that names none."),
+        click.option("--video", type=click.Path(path_type=Path), help="Video of a single annotation that names none."),
         click.option(
             "--level",
             type=click.Choice(["step", "substep", "action"]),
             default="step",
             show_default=True,
-            help="Of a three-level table.",
+            help="Level of a three-level table that becomes the steps.",
         ),
+        click.option("--user", "users", multiple=True, metavar="NAME", help="User's name in subtitles. Repeatable."),
         click.option(
-            "--user", "users", multiple=True, metavar="NAME", help="Voice of the user in subtitles; repeatable."
-        ),
-        click.option(
-            "--assistant", "assistants", multiple=True, metavar="NAME", help="Voice of the assistant; repeatable."
+            "--assistant",
+            "assistants",
+            multiple=True,
+            metavar="NAME",
+            help="Assistant's name in subtitles. Repeatable.",
         ),
         click.option(
             "--on-error",
             type=click.Choice(["fail", "skip"]),
             default="fail",
             show_default=True,
-            help="A row or cue that cannot be read: refuse the file, or leave it out and report it.",
+            help="For a row or cue that cannot be read: refuse the file (fail), or skip and report it.",
         ),
     )
     for option in reversed(options):
@@ -212,10 +220,10 @@ def _annotation_options(command: Any) -> Any:
 @data_command_group.command("check")
 @click.argument("file", type=click.Path(path_type=Path))
 @_annotation_options
-@click.option("--every", default=1.5, show_default=True, type=Number(min=0.1), help="Seconds between stills.")
-@click.option("--html", type=click.Path(path_type=Path), help="Write a page with pictures there.")
+@click.option("--every", default=1.5, show_default=True, type=Number(min=0.1), help="Seconds between two stills.")
+@click.option("--html", type=click.Path(path_type=Path), help="Write an HTML page with pictures to this file.")
 def data_check_command(file: Path, every: float, html: Path | None, on_error: str, **said: Any) -> None:
-    """Check an annotation and show its timeline; every mistake is reported with its line."""
+    """Check an annotation file and show its timeline. Each mistake is reported with its line number."""
     from prospect_core.data.formats.annotation_table import Given, make_annotation_table_dataset, read_annotation_table
     from prospect_core.preview.filmstrip import filmstrip_html, make_filmstrip, print_filmstrip
     from prospect_core.util.atomic import write_atomic
@@ -233,13 +241,16 @@ def data_check_command(file: Path, every: float, html: Path | None, on_error: st
 
 @data_command_group.command("export")
 @click.argument("root", type=click.Path(path_type=Path))
-@click.option("--output", required=True, type=click.Path(path_type=Path), help="A new folder for the rows.")
-@click.option("--format", "format_", default="proassist", show_default=True, help="proassist (prepared rows) or dst.")
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder to create for the rows.")
 @click.option(
-    "--frames", "with_frames", is_flag=True, help="Write the videos' frames too, as Arrow files that the rows name."
+    "--format", "format_", default="proassist", show_default=True, help="proassist (prepared rows) or dst (DST clips)."
 )
+@click.option("--frames", "with_frames", is_flag=True, help="Also write the frames, as Arrow files that the rows name.")
 def data_export_command(root: Path, output: Path, format_: str, with_frames: bool) -> None:
-    """Write every split as ProAssist prepared rows, which `prospect data import` reads back equal, or as DST clips."""
+    """Write every split as ProAssist prepared rows or as DST clips.
+
+    `prospect data import` reads prepared rows back without changes.
+    """
     import json
 
     from prospect_core.data.dataset import Dataset
@@ -266,16 +277,18 @@ def data_export_command(root: Path, output: Path, format_: str, with_frames: boo
                 (scratch / f"{split}.jsonl").write_text("".join(row + "\n" for row in rows), "utf-8")
     print_line(f"{output}: {describe_generator_splits(dataset)}")
     print_line(
-        f"the rows name {'frames' if with_frames else 'videos'} by their paths under {output if with_frames else root}"
+        f"the rows name {'frames' if with_frames else 'videos'} by paths relative to {output if with_frames else root}"
     )
 
 
 @data_command_group.command("import")
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("--output", required=True, type=click.Path(path_type=Path), help="The dataset folder to write.")
-@click.option("--split", default="test", show_default=True, help="Of a single file; in a folder each file is a split.")
-@click.option("--name", default=None, help="Name of the dataset; by default the rows' own.")
-@click.option("--goal", default="", help="Of subtitles, which have none.")
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="Dataset folder to create.")
+@click.option(
+    "--split", default="test", show_default=True, help="Split of a single file; in a folder each file is a split."
+)
+@click.option("--name", default=None, help="Name of the dataset [default: the name in the rows].")
+@click.option("--goal", default="", help="Goal of the task, for subtitles.")
 @_annotation_options
 def data_import_command(source: Path, output: Path, split: str, name: str | None, on_error: str, **said: Any) -> None:
     """Import a file or a folder of annotations, ProAssist prepared rows or DST clips as a dataset.
@@ -287,7 +300,7 @@ def data_import_command(source: Path, output: Path, split: str, name: str | None
     from prospect_core.data.formats.annotation_table import Given
 
     if (output / "dataset.json").exists():
-        raise UserError(f"{output}: is a dataset already; choose another folder")
+        raise UserError(f"{output}: already holds a dataset; choose another folder")
     found = find_annotation_files(source)
     if not found.annotations:
         _import_rows(source, output, split, name)
@@ -315,12 +328,12 @@ def _import_rows(source: Path, output: Path, split: str, name: str | None) -> No
                 others.append(path)
             elif path.stem in files:
                 raise UserError(
-                    f"{source}: {files[path.stem].name} and {path.name} would be one split; import them apart"
+                    f"{source}: {files[path.stem].name} and {path.name} would become the same split; import them separately"
                 )
             else:
                 files[path.stem] = path
         if not files:
-            raise DataError(f"{source}: holds no annotation (.tsv, .csv, .vtt, .srt) and no .jsonl or .json file")
+            raise DataError(f"{source}: holds no annotation (.tsv, .csv, .vtt, .srt) and no rows (.jsonl, .json)")
     splits = {split: read_proassist_episodes(path) for split, path in files.items()}
     require_unique_annotation_file_ids(
         (episode.id, f"{files[split]}: row {number}")
@@ -331,7 +344,7 @@ def _import_rows(source: Path, output: Path, split: str, name: str | None) -> No
     rates = {episode.fps for episode in episodes}
     if len(rates) > 1:
         raise UserError(
-            f"{source}: rows with different fps ({', '.join(f'{r:g}' for r in sorted(rates))}); import them apart"
+            f"{source}: rows have different fps ({', '.join(f'{r:g}' for r in sorted(rates))}); import them separately"
         )
     title = name or episodes[0].dataset or source.stem
     dataset = write_dataset(output, title, "1", rates.pop(), splits, f"imported from {source.name}")
@@ -342,21 +355,26 @@ def _import_rows(source: Path, output: Path, split: str, name: str | None) -> No
         print_line(f"{output}: {format_count(len(rows), 'episode')} in split {split!r}")
     _say_repairs(episodes)
     if missing:
-        print_line(f"{len(missing)} video(s) still missing, put them there: {output / missing[0]} ...")
+        print_line(
+            f"{format_count(len(missing), 'video')} missing; put each at its path in the rows: {output / missing[0]} ..."
+        )
 
 
 @data_command_group.command("proassist")
 @click.argument("tree", type=click.Path(path_type=Path))
-@click.option("--output", required=True, type=click.Path(path_type=Path), help="The dataset folder to write.")
-@click.option("--subset", "subsets", multiple=True, help="Only this one, as in assembly101; may be given again.")
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="Dataset folder to create.")
+@click.option("--subset", "subsets", multiple=True, help="Subset, such as assembly101 [default: all]. Repeatable.")
 @click.option(
     "--kind",
     "kinds",
     multiple=True,
-    help="Rows of this kind instead of the best dialogues, as in summary, narration, generated, dst; may be given again.",
+    help="Kind of rows to read instead of the best dialogues: summary, narration, generated or dst. Repeatable.",
 )
 def data_proassist_command(tree: Path, output: Path, subsets: tuple[str, ...], kinds: tuple[str, ...]) -> None:
-    """Read ProAssist's published tree (processed_data) where it lies; frames stay in their place."""
+    """Make a dataset of ProAssist's published folder TREE.
+
+    TREE is the folder processed_data. The frames are not copied.
+    """
     from prospect_core.data.formats.proassist_features import find_proassist_features
     from prospect_core.data.formats.proassist_tree import LEFT_OUT, import_proassist_tree
     from prospect_core.data.formats.proassist_tree_files import DST
@@ -370,10 +388,14 @@ def data_proassist_command(tree: Path, output: Path, subsets: tuple[str, ...], k
         for stored in find_proassist_features(subset):
             videos = format_count(len(stored.videos), "video")
             print_line(
-                f"features of {stored.model}, layer {stored.layer}: {videos} of {subset.name} (read with `find_proassist_features`)"
+                f"stored features: {stored.model}, layer {stored.layer}, {videos} of {subset.name} (`find_proassist_features`"
+                " reads them)"
             )
     if left:
-        print_line(f"{len(left)} left out, as {left[0].id} ({left[0].why}); all of them in {output / LEFT_OUT}")
+        print_line(
+            f"{format_count(len(left), 'episode')} left out, the first: {left[0].id} ({left[0].why}); full list in"
+            f" {output / LEFT_OUT}"
+        )
 
 
 for command in (features_command, frames_command, workbench_command, practice_command, captions_command):
@@ -386,16 +408,16 @@ def _say_repairs(episodes: list[Any]) -> None:
 
     lines = {
         REPAIRED: ("had a wrong initial state", "had a wrong initial state"),
-        ANNOTATED: ("names changes that are carried as annotation", "name changes that are carried as annotation"),
+        ANNOTATED: ("names state changes kept as annotation only", "name state changes kept as annotation only"),
     }
     for key, (one, several) in lines.items():
         found = [episode for episode in episodes if key in episode.meta]
         if found:
             what = one if len(found) == 1 else several
-            print_line(f"{format_count(len(found), 'clip')} {what}, as {found[0].id} ({found[0].meta[key]})")
+            print_line(f"{format_count(len(found), 'clip')} {what}, the first: {found[0].id} ({found[0].meta[key]})")
 
 
 def _cell(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{k or 'not said'} {v}" for k, v in value.items())
+        return ", ".join(f"{k or 'unknown'} {v}" for k, v in value.items())
     return "–" if value is None else str(value)

@@ -14,41 +14,76 @@ COUNT = click.IntRange(min=0)
 
 
 @click.command("workbench")
-@click.option("--output", required=True, type=click.Path(path_type=Path), help="The dataset folder to write.")
-@click.option("--seed", default=0, show_default=True, help="Another seed gives a fresh set of the same kind.")
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="Dataset folder to create.")
+@click.option(
+    "--seed", default=0, show_default=True, help="Random seed; another seed gives new videos of the same kind."
+)
 @click.option("--train", type=COUNT, default=240, show_default=True, help="Number of training videos.")
 @click.option("--val", type=COUNT, default=20, show_default=True, help="Number of validation videos.")
 @click.option("--test", type=COUNT, default=60, show_default=True, help="Number of test videos.")
-@click.option("--test-hard", type=COUNT, default=0, show_default=True, help="Number of test videos at the hard level.")
 @click.option(
-    "--test-ood", type=COUNT, default=0, show_default=True, help="... of unseen combinations and longer tasks."
+    "--test-hard",
+    type=COUNT,
+    default=0,
+    show_default=True,
+    help="Number of test videos at the hard level (split test_hard).",
 )
-@click.option("--test-long", type=COUNT, default=0, show_default=True, help="... of 10 to 60 minutes.")
-@click.option("--level", help="Difficulty of all splits: easy, normal or hard (default: each split's own).")
-@click.option("--video-fps", type=int, help="Pictures a second of the videos; 2 are read, 8 are made by default.")
-@click.option("--alike", is_flag=True, help="Things and verbs of a task are few and alike: harder to tell apart.")
+@click.option(
+    "--test-ood",
+    type=COUNT,
+    default=0,
+    show_default=True,
+    help="Number of test videos with unseen combinations and longer tasks (split test_ood).",
+)
+@click.option(
+    "--test-long",
+    type=COUNT,
+    default=0,
+    show_default=True,
+    help="Number of test videos of 10 to 60 minutes (split test_long).",
+)
+@click.option("--level", help="Difficulty of all splits: easy, normal or hard [default: each split's own].")
+@click.option(
+    "--video-fps", type=int, help="Frames per second of the video files, a multiple of 2 [default: 8]; 2 are read."
+)
+@click.option(
+    "--alike", is_flag=True, help="Use few, similar objects and verbs per task, which are hard to distinguish."
+)
 def workbench_command(
     output: Path, seed: int, level: str | None, video_fps: int | None, alike: bool, **counts: int
 ) -> None:
-    """Generate the workbench: real H.264 videos with dialogue and exact step states, three user types a video."""
+    """Generate workbench videos with dialogue and exact step states.
+
+    The videos are H.264 files; each has one episode for each of three user types.
+    """
     from prospect_core.workbench.generate import generate_workbench
 
     splits = {name: count for name, count in counts.items() if count}
     if not splits:
-        raise UserError("give at least one of --train, --val, --test ... a number above 0")
+        raise UserError("all splits are empty; give --train, --val or a --test option a number above 0")
     with progress_bar("videos") as advance:
         dataset = generate_workbench(output, seed, splits, level, video_fps=video_fps, alike=alike, progress=advance)
     print_line(f"{output}: {describe_generator_splits(dataset)}")
 
 
 @click.command("practice")
-@click.option("--output", required=True, type=click.Path(path_type=Path), help="The dataset folder to write.")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="Dataset folder to create.")
+@click.option("--seed", default=0, show_default=True, help="Random seed.")
 @click.option("--count", default=2000, show_default=True, type=click.IntRange(min=1), help="Number of episodes.")
-@click.option("--steps", nargs=2, type=click.IntRange(2, 16), default=(4, 12), show_default=True, help="Steps a task.")
-@click.option("--telling", is_flag=True, help="The user only tells, on every frame, which step is in hand.")
+@click.option(
+    "--steps",
+    nargs=2,
+    type=click.IntRange(2, 16),
+    default=(4, 12),
+    show_default=True,
+    help="Fewest and most steps per task.",
+)
+@click.option("--telling", is_flag=True, help="Generate only user turns that name the current step, on every frame.")
 def practice_command(output: Path, seed: int, count: int, steps: tuple[int, int], telling: bool) -> None:
-    """Generate reading practice: dense dialogue over a blank video (train it without speaking and updates)."""
+    """Generate dense dialogue over a blank video, to pretrain reading.
+
+    Train on it without the speaking and update losses.
+    """
     from prospect_core.workbench.pretraining.text_practice import make_text_practice
 
     _ascending(steps)
@@ -57,19 +92,31 @@ def practice_command(output: Path, seed: int, count: int, steps: tuple[int, int]
 
 
 @click.command("captions")
-@click.option("--output", required=True, type=click.Path(path_type=Path), help="The dataset folder to write.")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="Dataset folder to create.")
+@click.option("--seed", default=0, show_default=True, help="Random seed.")
 @click.option("--count", default=2000, show_default=True, type=click.IntRange(min=1), help="Number of episodes.")
-@click.option("--steps", nargs=2, type=click.IntRange(2, 16), default=(4, 12), show_default=True, help="Steps a task.")
+@click.option(
+    "--steps",
+    nargs=2,
+    type=click.IntRange(2, 16),
+    default=(4, 12),
+    show_default=True,
+    help="Fewest and most steps per task.",
+)
 @click.option("--level", default="normal", show_default=True, help="Difficulty: easy, normal or hard.")
 @click.option(
     "--tells",
     type=click.Choice(["steps", "hand", "held", "map"]),
     default="steps",
-    help="What captions tell: what is done and to which step; what is done; the same in bare words; what is where.",
+    show_default=True,
+    help="Content of the captions: action and step (steps), action (hand), action in few words (held), objects and places"
+    " (map).",
 )
 def captions_command(output: Path, seed: int, count: int, steps: tuple[int, int], **kind: Any) -> None:
-    """Generate seeing practice: single pictures with captions (train it without speaking and updates)."""
+    """Generate captioned pictures, to pretrain vision.
+
+    Train on them without the speaking and update losses.
+    """
     from prospect_core.workbench.pretraining.image_captions import make_image_captions
 
     _ascending(steps)

@@ -23,10 +23,10 @@ def _store_options(command: Any) -> Any:
         (
             click.argument("root", type=click.Path(path_type=Path)),
             click.option(
-                "--output", required=True, metavar="STORE", help="A folder, or an address such as s3://bucket/x."
+                "--output", required=True, metavar="STORE", help="Folder or address (s3://bucket/path) to write to."
             ),
-            click.option("--split", "splits", multiple=True, help="Only of this split; may be given again."),
-            click.option("--dry-run", is_flag=True, help="Tell how much there is to do and about how long it takes."),
+            click.option("--split", "splits", multiple=True, help="Split to process [default: all]. Repeatable."),
+            click.option("--dry-run", is_flag=True, help="Print the amount of work and the estimated time, then exit."),
             worker_options,
         )
     ):
@@ -39,21 +39,21 @@ def _store_options(command: Any) -> Any:
 @click.option(
     "--ckpt",
     required=True,
-    help="Whose vision tower: a checkpoint folder, a shipped name, or published SmolVLM2 weights (folder or hub name).",
+    help="Vision tower: checkpoint folder, name of a released checkpoint, or SmolVLM2 weights (folder or hub name).",
 )
-@click.option("--device", default="cpu", show_default=True, help="Torch device.")
+@click.option("--device", default="cpu", show_default=True, help="Torch device, such as cpu or cuda:0.")
 @click.option(
     "--tokens-per-frame",
     type=click.IntRange(min=0),
     metavar="N",
-    help="Of published weights, as model.tokens_per_frame of the training; 0 for the tower's own [default: 4].",
+    help="Tokens per frame of SmolVLM2 weights, equal to model.tokens_per_frame; 0 for all of the tower's [default: 4].",
 )
 @click.option(
     "--dtype",
     type=click.Choice(tuple(FEATURE_DTYPES)),
     default="float32",
     show_default=True,
-    help="How features are kept; float16 and bfloat16 take half the room.",
+    help="Number format of stored features; float16 and bfloat16 need half the space of float32.",
 )
 def features_command(
     splits: tuple[str, ...], dry_run: bool, pool_options: WorkerOptions | None, root: Path, **given: Any
@@ -79,18 +79,21 @@ def features_command(
 
 @click.command("frames")
 @_store_options
-@click.option("--size", required=True, type=click.IntRange(8, 2048), help="Side of the square pictures.")
+@click.option("--size", required=True, type=click.IntRange(8, 2048), help="Side of the square pictures in pixels.")
 @click.option(
     "--framing",
     type=click.Choice(FRAMINGS),
     default="squash",
     show_default=True,
-    help="How pictures become squares: that of the model that will be trained.",
+    help="How a picture becomes a square; use that of the model to train.",
 )
 def frames_command(
     splits: tuple[str, ...], dry_run: bool, pool_options: WorkerOptions | None, root: Path, **given: Any
 ) -> None:
-    """Decode every video of a dataset once, for training of vision towers (data.store=STORE). Started again it goes on."""
+    """Decode every video of a dataset once, to train vision towers.
+
+    Training reads the frames with data.store=STORE. After an interruption, run the same command again to continue.
+    """
     from prospect_core.features.precompute import Encoder
 
     shape = FrameFormat(given["size"], given["framing"])
@@ -119,8 +122,10 @@ def _encode(encoder: Encoder, wanted: tuple[str, ...], dry_run: bool, pool_optio
         return
     with progress_bar("videos") as advance:
         new, found, problems = precompute_features(encoder, dataset, splits, pool_options, advance)
-    print_line(f"{encoder.url}: {format_count(new, 'video')} made, {found} there before")
+    print_line(f"{encoder.url}: {format_count(new, 'video')} written, {found} present before")
     for problem in problems:
         print_line(problem, err=True)
     if problems:
-        raise DataError(f"{len(problems)} video(s) could not be made; mend them and start again")
+        raise DataError(
+            f"{format_count(len(problems), 'video')} failed; repair the files above and run the command again"
+        )

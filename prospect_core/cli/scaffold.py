@@ -39,11 +39,11 @@ def scaffold_example(kind: str, name: str, output: Path) -> list[Path]:
     """
     require_choice("kind", kind, KINDS)
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
-        raise UserError(f"name {name!r}: use small letters, digits and _, as in my_{kind}")
+        raise UserError(f"name {name!r}: use lower-case letters, digits and _, such as my_{kind}")
     if kind != "suite" and find_spec(name):
-        raise UserError(f"name {name!r}: a module of that name is installed and would be hidden; choose another")
+        raise UserError(f"name {name!r}: an installed module has this name; choose another")
     if output.exists():
-        raise UserError(f"{output}: exists already; choose another name, or --output FOLDER")
+        raise UserError(f"{output}: already exists; choose another name, or give --output FOLDER")
     with atomic_folder(output) as scratch:
         for template in sorted((TEMPLATES / kind).rglob("*.txt")):
             place = template.relative_to(TEMPLATES / kind).as_posix()

@@ -28,15 +28,15 @@ def worker_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     for option in reversed(
         (
-            click.option("--workers", type=click.IntRange(1, 4096), default=1, help="Processes that share the work.", show_default=True),
+            click.option("--workers", type=click.IntRange(1, 4096), default=1, help="Number of worker processes.", show_default=True),
             click.option(
                 "--backend", type=click.Choice(BACKENDS), default="process", show_default=True,
-                help="Where workers are: processes of this machine, or actors of a Ray cluster.",
+                help="Where workers run: as processes of this machine, or on a Ray cluster.",
             ),
-            click.option("--address", help="Of a Ray cluster [default: RAY_ADDRESS, or one made for the while]."),
+            click.option("--address", help="Address of the Ray cluster [default: RAY_ADDRESS, or a temporary local one]."),
             click.option(
                 "--gpus-per-worker", "gpus", type=Number(min=0), default=0, show_default=True,
-                help="As 1, or 0.5 for two workers on each.",
+                help="GPUs per worker; 0.5 puts two workers on each GPU.",
             ),
         )
     ):  # fmt: skip

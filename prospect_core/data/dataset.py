@@ -38,7 +38,7 @@ from prospect_core.util.json_io import digest_json, dump_json, load_json
 
 SCHEMA = 1
 #: problem of a file whose content no longer matches dataset.json
-CHANGED = "its sha256 is not the one in dataset.json"
+CHANGED = "its sha256 differs from the one in dataset.json"
 #: functions that open a folder without ``dataset.json``; each returns None for a folder that it
 #: does not know
 OPENERS = ("prospect_core.data.formats.proassist_tree:open_proassist_tree",)
@@ -211,7 +211,7 @@ class Dataset:
 
     @property
     def _remedy(self) -> str:
-        return f"bring back the file, import again, or accept it with `prospect data validate {self.root} --accept`"
+        return f"restore the file, import it again, or accept the change with `prospect data validate {self.root} --accept`"
 
     def inside(self, relative: str) -> Path:
         """Return a path inside the dataset.
@@ -240,7 +240,7 @@ class Dataset:
         if source.num_frames < episode.end_frame:
             raise DataError(
                 f"{path}: has {source.num_frames} frames at {episode.fps:g} fps, episode {episode.id} needs"
-                f" {episode.end_frame}; shorten the annotation or bring the whole video"
+                f" {episode.end_frame}; shorten the annotation or replace the video by the complete one"
             )
         return source
 
@@ -251,7 +251,7 @@ def _inside(root: Path, relative: str) -> Path:
         # this call fails for names that no file system accepts
         (root / relative).is_file()
     except (OSError, ValueError, RuntimeError) as error:
-        raise DataError(f"{root}: {relative!r} is no path ({error})") from error
+        raise DataError(f"{root}: {relative!r} is not a valid path ({error})") from error
     if not inside:
         raise DataError(f"{root}: path {relative!r} leaves the dataset folder")
     return root / relative
@@ -318,7 +318,7 @@ def _require_single_ids(root: Path, splits: Mapping[str, Sequence[Episode]]) -> 
     )
     if repeat := find_repeated_episode_id(named):
         name, first, second = repeat
-        raise DataError(f"{root}: {first} and {second} are both episode {name!r}; give each an id of its own")
+        raise DataError(f"{root}: {first} and {second} are both episode {name!r}; give each a unique id")
 
 
 def accept_dataset_changes(dataset: Dataset) -> Dataset:

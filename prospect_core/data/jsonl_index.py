@@ -131,9 +131,7 @@ class LazyEpisodes(Sequence[Episode]):
         ids, rows = (self._table.column(name).to_pylist() for name in ("id", "row"))
         if repeat := find_repeated_episode_id(zip(ids, rows, strict=True)):
             name, first, second = repeat
-            raise DataError(
-                f"{self.file}: rows {first} and {second} are both episode {name!r}; give each an id of its own"
-            )
+            raise DataError(f"{self.file}: rows {first} and {second} are both episode {name!r}; give each a unique id")
 
     def _row(self, k: int) -> Episode:
         begin, size, number, checksum = (self._table.column(name)[k].as_py() for name in _COLUMNS[:4])

@@ -102,7 +102,7 @@ def validate_dataset(
                 continue
             ids[row.id] += 1
             if owner.setdefault(row.video, split) != split:
-                out.append(f"{where}: video {row.video} also stands in split {owner[row.video]}")
+                out.append(f"{where}: video {row.video} is also in split {owner[row.video]}")
             if row.video not in dataset.info.videos:
                 out.append(f"{where}: video {row.video} is not listed in dataset.json")
             key = (row.video, row.fps)
@@ -120,7 +120,7 @@ def validate_dataset(
 def _file_problem(job: tuple[Path, str | None]) -> str | None:
     path, digest = job
     if not path.is_file():
-        return f"{path}: no such file; put the video there or correct the rows that name it"
+        return f"{path}: no such file; copy the video there or correct the rows that name it"
     if digest is not None and digest_file(path) != digest:
         return f"{path}: {CHANGED}"
     return None

@@ -124,9 +124,9 @@ class VideoFile:
                         pictures += 1
             except (av.error.FFmpegError, OSError, ValueError) as error:
                 raise DataError(
-                    f"{self.path}: breaks off at {float(last * base):.2f} s ({explain_video_packet_error(error)})"
+                    f"{self.path}: damaged or cut off at {float(last * base):.2f} s ({explain_video_packet_error(error)})"
                 ) from error
-            joins = [f"timestamps jump at {float(place - first * base):.2f} s; the recordings are joined there"
+            joins = [f"timestamps jump at {float(place - first * base):.2f} s; the recordings are treated as joined there"
                      for place in joiner.joins]  # fmt: skip
             self.notes = tuple(filter(None, [note_other_video_packet_streams(container, stream), *joins]))
         if not pictures:
@@ -163,8 +163,8 @@ class VideoFile:
 
         if end > self.num_frames:
             raise DataError(
-                f"{self.path}: has {self.num_frames} frames at {float(self.fps):g} fps, frame {end - 1} is asked for;"
-                " shorten the annotation or bring the whole video"
+                f"{self.path}: has {self.num_frames} frames at {float(self.fps):g} fps, frame {end - 1} was requested;"
+                " shorten the annotation or replace the video by the complete one"
             )
         container, stream, base = self._open()
         wanted, shown = start, None
@@ -234,7 +234,7 @@ class FramesFile:
         from PIL import Image
 
         if end > self.num_frames:
-            raise DataError(f"{self.path}: has {self.num_frames} frames, frame {end - 1} is asked for")
+            raise DataError(f"{self.path}: has {self.num_frames} frames, frame {end - 1} was requested")
         for row in range(start, end):
             try:
                 data = io.BytesIO(base64.b64decode(self._column[row].as_py()))
@@ -291,7 +291,7 @@ def read_video_arrow_file(path: Path, *columns: str) -> dict[str, ChunkedArray]:
             # when a row is read
             table.validate(full=True)
     except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; put the frames there or correct the row that names it") from error
+        raise DataError(f"{path}: no such file; copy the frames there or correct the row that names it") from error
     except (OSError, pa.ArrowException, ValueError, TypeError) as error:
         raise DataError(f"{path}: not an Arrow stream file ({str(error).splitlines()[0]})") from error
     missing = [name for name in columns if name not in table.column_names]

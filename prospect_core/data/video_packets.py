@@ -43,7 +43,7 @@ def open_video_packets(path: Path) -> InputContainer:
     import av
 
     if not path.is_file():
-        raise DataError(f"{path}: no such file; put the video there or correct the row that names it")
+        raise DataError(f"{path}: no such file; copy the video there or correct the row that names it")
     try:
         # without the prefix, a name such as 2026-01-26T20:57:04Z.mp4 would be an address
         # with the protocol 2026-01-26T20
@@ -172,8 +172,8 @@ class Joiner:
         time, last = packet.dts * packet.time_base, self._last.get(packet.stream_index)
         if last is not None and time + BACK_ELSEWHERE_S < last:
             raise DataError(
-                f"{self.path}: timestamps go back at {float(self._end):.2f} s, to {float(time):.2f} s; write the recordings to files"
-                " of their own, or join them with ffmpeg"
+                f"{self.path}: timestamps go back at {float(self._end):.2f} s, to {float(time):.2f} s; split the recordings into"
+                " separate files, or join them with ffmpeg"
             )
         self._last[packet.stream_index] = time
         self._note_end(packet)
@@ -228,7 +228,9 @@ def _missing_of_state(path: Path, state: tuple[int, ...]) -> str:
             stated = Fraction(container.duration or 0, av.time_base)
     if stated - end <= max(MISSING_S, float(stated) / 100):
         return ""
-    return f"holds {float(end):.1f} of the {float(stated):.1f} s that its header states; bring the whole file"
+    return (
+        f"holds {float(end):.1f} of the {float(stated):.1f} s that its header states; replace it by the complete file"
+    )
 
 
 def require_video_packet_picture_size(path: Path, stream: VideoStream) -> None:

@@ -258,7 +258,7 @@ class FeatureCache:
             return path
         file = self.data.video(episode.video)
         if not file.is_file():
-            raise DataError(f"{file}: no such file; put the video there or correct the row that names it")
+            raise DataError(f"{file}: no such file; copy the video there or correct the row that names it")
         return self.folder / f"{make_picture_cache_key(digest_file_content(file), episode.fps)}.npy"
 
     def __call__(self, episode: EpisodeOrHeader, start: int, end: int) -> np.ndarray:
@@ -278,7 +278,9 @@ class FeatureCache:
         if len(have) < episode.end_frame:
             # raises the error that compares episode and video
             self.data.frame_source(episode, self.shape)
-            raise DataError(f"{path}: holds {len(have)} frames of {episode.video}; delete it, it is made again")
+            raise DataError(
+                f"{path}: holds {len(have)} frames of {episode.video}; delete the file, and it is computed again"
+            )
         cut = have[start:end]
         return from_bfloat16_bits(cut) if cut.dtype == np.uint16 else np.array(cut, dtype=np.float32)
 

@@ -201,8 +201,8 @@ def plan_feature_precompute(encoder: Encoder, data: Dataset, splits: Sequence[st
     clips, todo = _todo(encoder.store(model), data, splits)
     frames = sum(clip.end_frame for clip in todo)
     lines = [
-        f"{format_count(len(clips), 'video')}: {len(todo)} to make, {len(clips) - len(todo)} there already",
-        f"{frames * encoder.frame_bytes(model) / 1e9:.3g} GB into {encoder.url}",
+        f"{format_count(len(clips), 'video')}: {len(todo)} to compute, {len(clips) - len(todo)} done",
+        f"{frames * encoder.frame_bytes(model) / 1e9:.3g} GB, output: {encoder.url}",
     ]
     if todo:
         shortest = min(todo, key=lambda clip: clip.end_frame)
@@ -212,7 +212,7 @@ def plan_feature_precompute(encoder: Encoder, data: Dataset, splits: Sequence[st
         if isinstance(made, DataError):
             raise made
         seconds = (time.perf_counter() - begin) / shortest.end_frame * frames / workers
-        lines.append(f"about {format_duration(seconds)} by the shortest video")
+        lines.append(f"estimated time: {format_duration(seconds)}, measured on the shortest video")
     return lines
 
 
@@ -224,7 +224,7 @@ def _todo(
 
     clips = picture_cache_longest_episodes(clip for split in splits for clip in data.rows(split).clips())
     if not clips:
-        raise DataError(f"{data.root}: has no episode")
+        raise DataError(f"{data.root}: has no episodes")
     return clips, [clip for clip in clips if find_picture_cache_key(data, store, clip) is None]
 
 

@@ -121,7 +121,7 @@ class ShardStore:
         """
         if not self.videos:
             raise DataError(
-                f"{self.url}: holds no {what} ({self.name}); make them with `prospect data features` or `frames` first"
+                f"{self.url}: holds no {what} ({self.name}); compute them with `prospect data features` or `frames` first"
             )
         return self
 
@@ -149,7 +149,7 @@ class ShardStore:
                     raise ValueError(f"{len(found)} frames of {key}, not {video.frames}")
         except (ValueError, IndexError) as error:
             raise DataError(
-                f"{shard}.arrow: is damaged ({error}); delete it and its .json, then make it again"
+                f"{shard}.arrow: is damaged ({error}); delete it and its .json, then run the command that made it again"
             ) from error
         if not self._local:
             self._kept[key] = found
@@ -228,7 +228,7 @@ def _filesystem(url: str) -> tuple[Any, str]:
         extra = ": pip install 'prospect-suite[s3]'" if "s3fs" in str(error) else ""
         raise UserError(f"{url}: {error}{extra}") from error
     except ValueError as error:
-        raise UserError(f"{url}: {error}; give a folder or an address of fsspec's, as s3://bucket/features") from error
+        raise UserError(f"{url}: {error}; give a folder or an fsspec address such as s3://bucket/features") from error
     return fs, str(root)
 
 

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from prospect_core.stream.step_output import StepOutput
 from prospect_core.timeline import DialogState, Task
-from prospect_core.util.console import make_console
+from prospect_core.util.console import format_count, make_console
 
 #: number of utterances on the screen
 SHOWN = 12
@@ -75,7 +75,9 @@ class Screen:
         self.dialogue += [(seconds, who, text) for who, text in lines if who != "step"]
         if not self.console.is_terminal:
             if dropped:
-                self._line(seconds, "dropped", f"{dropped} frames: the model takes longer than a frame lasts")
+                self._line(
+                    seconds, "dropped", f"{format_count(dropped, 'frame')}, because the model is slower than the stream"
+                )
             for who, text in lines:
                 self._line(seconds, who, text)
 
@@ -116,11 +118,11 @@ class Screen:
     def _foot(self) -> Text:
         output = self.output
         if output is None:
-            return Text("waiting for the first picture", "dim")
-        lost = f", {self.dropped} frames dropped: the model takes longer than a frame lasts" if self.dropped else ""
+            return Text("waiting for the first frame", "dim")
+        lost = f", {self.dropped} frames dropped, because the model is slower than the stream" if self.dropped else ""
         return Text(
             f"{format_live_screen_clock(output.frame / self.fps)}  speaking {output.speaking_prob or 0:.2f}  update"
-            f" {output.update_prob or 0:.2f}  {1000 * output.seconds:.0f} ms a frame{lost}",
+            f" {output.update_prob or 0:.2f}  {1000 * output.seconds:.0f} ms per frame{lost}",
             "red" if self.dropped else "dim",
         )
 

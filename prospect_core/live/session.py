@@ -16,6 +16,7 @@ from queue import Empty, SimpleQueue
 from typing import TextIO
 
 from prospect_core.checkpoints.folders import choose_checkpoint_folder_dtype
+from prospect_core.checkpoints.scope import describe_checkpoint_scope
 from prospect_core.live.screen import Screen
 from prospect_core.live.sources import Ending, WatchLog, read_live_source_frames, watch_live_source
 from prospect_core.model.checkpoint import load_model_checkpoint
@@ -24,7 +25,7 @@ from prospect_core.stream.runner import VLMStreamRunner
 from prospect_core.stream.step_output import StepOutput
 from prospect_core.stream.strategies.registry import find_registered_strategy as find_strategy
 from prospect_core.timeline import Step, Task
-from prospect_core.util.console import quiet_transformers
+from prospect_core.util.console import print_line, quiet_transformers
 from prospect_core.util.errors import UserError
 from prospect_core.util.json_io import load_json
 from prospect_core.util.standard_streams import decode_standard_stream_leniently, standard_stream_argument
@@ -45,6 +46,8 @@ def read_live_session_task(file: Path | None, goal: str | None, steps: Sequence[
     """
     if (file is None) == (goal is None) or (file is not None and steps):
         raise UserError("give either --task FILE or --goal TEXT with --step TEXT for each step")
+    if file is None and not steps:
+        raise UserError("--goal needs at least one --step TEXT: the model tracks the steps of a task")
     if file is not None:
         if not file.is_file():
             raise UserError(f"--task {file}: no such file")
@@ -76,7 +79,7 @@ class Typed:
                 if said := " ".join(line.split()):
                     self._lines.put(said)
         except (OSError, ValueError) as error:
-            logger.warning("what is typed cannot be read: %s", error)
+            logger.warning("standard input cannot be read: %s", error)
 
     def __call__(self) -> str | None:
         """Return the text that has arrived since the last call; None if there is none."""
@@ -157,6 +160,9 @@ def run_live_session(options: LiveOptions) -> Ending:
         log.step(output, dropped, fps, said[0])
         screen.step(output, dropped, runner.state, said[0])
 
+    if note := describe_checkpoint_scope(options.ckpt, [""]):
+        print_line(f"note: {note}", err=True)
+    print_line(f"ready: {options.ckpt} on {source}, log {path}; type a line for a user turn, Ctrl-C ends", err=True)
     try:
         log.write(source=source, checkpoint=options.ckpt, strategy=strategy, budget=budget, fps=fps, goal=task.goal,
                   steps={step.id: step.name for step in task.steps})  # fmt: skip
@@ -168,3 +174,5 @@ def run_live_session(options: LiveOptions) -> Ending:
         states = dict(zip(runner.state.step_ids, runner.state.states, strict=True))
         log.write(ended=reason, frames=log.frames, dropped=log.dropped, states=states)
         log.close()
+        shown = ", ".join(f"{step} {state.replace('_', ' ')}" for step, state in states.items())
+        print_line(f"step states: {shown or 'the task has no steps'}; log {path}", err=True)

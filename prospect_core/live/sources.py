@@ -74,7 +74,7 @@ def read_live_source_frames(
     """
     if source == "camera" or source.startswith("camera:"):
         if sys.platform not in CAMERAS:
-            raise UserError(f"{source}: cameras of {sys.platform} are not known; give an address or a file")
+            raise UserError(f"{source}: cameras are not supported on {sys.platform}; give an address or a file")
         format_, name = CAMERAS[sys.platform]
         return _as_they_come(name.format(source.partition(":")[2] or "0"), fps, shape, stall_s, format_)
     if "://" in source:
@@ -197,10 +197,10 @@ def watch_live_source(
             try:
                 arrival = newest.get(stall_s)
             except TimeoutError:
-                return Ending(f"stalled: no picture for {stall_s:g} s", False, seen, lost)
+                return Ending(f"stalled: no frame for {stall_s:g} s", False, seen, lost)
             except DataError as error:
-                logger.debug("the stream broke off", exc_info=error)
-                return Ending(f"broke off: {error}", False, seen, lost)
+                logger.debug("the stream failed", exc_info=error)
+                return Ending(f"stream failed: {error}", False, seen, lost)
             if arrival is None:
                 return Ending("ended", True, seen, lost)
             number, frame = arrival
@@ -233,7 +233,7 @@ class WatchLog:
             self._in_place = bypasses_atomic_write(path)
             self._file = path.open("w" if self._in_place else "x", encoding="utf-8")
         except FileExistsError as error:
-            raise UserError(f"--output {path}: exists already; choose another file") from error
+            raise UserError(f"--output {path}: already exists; choose another file") from error
 
     def write(self, **what: Any) -> None:
         """Write one line."""

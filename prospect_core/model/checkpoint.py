@@ -51,12 +51,12 @@ def load_model_checkpoint(
 
     folder = find_checkpoint_folder(name, option)
     if not (folder / "config.json").is_file():
-        raise DataError(f"{folder}: no config.json; a checkpoint that `prospect train` wrote is needed")
+        raise DataError(f"{folder}: no config.json; give a checkpoint folder that `prospect train` wrote")
     require_whole_checkpoint(folder)
     require_one_checkpoint_weight_set(folder)
     config = _config_of(folder)
     if not any((folder / name).is_file() for name in TOKENIZERS):
-        raise DataError(f"{folder}: no {TOKENIZERS[0]}; bring the tokenizer that it was trained with")
+        raise DataError(f"{folder}: no {TOKENIZERS[0]}; copy the tokenizer of the training there")
     try:
         model = DSTSmolVLM.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
@@ -67,11 +67,11 @@ def load_model_checkpoint(
         # transformers, safetensors and tokenizers raise various types for a broken file
         raise DataError(f"{folder}: cannot be loaded ({_first_line(error)})") from error
     if (ids.pad, ids.eos, ids.image) != (config.pad_token_id, config.eos_token_id, config.image_token_id):
-        raise DataError(f"{folder}: the tokenizer's special tokens are not the ones in config.json")
+        raise DataError(f"{folder}: the tokenizer's special tokens differ from those in config.json")
     if config.tokenizer_digest and config.tokenizer_digest != digest_tokenizer(tokenizer):
-        raise DataError(f"{folder}: the tokenizer is not the one that the model was trained with; bring that one back")
+        raise DataError(f"{folder}: the tokenizer differs from that of the training; restore it")
     if broken := [name for name, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()]:
-        raise DataError(f"{folder}: weights that are not numbers (NaN or infinite) in {broken[0]}; train it anew")
+        raise DataError(f"{folder}: weights in {broken[0]} are NaN or infinite; train the model again")
     if len(tokenizer) > config.text_config.vocab_size:
         raise DataError(
             f"{folder}: the tokenizer has {len(tokenizer)} entries, the model {config.text_config.vocab_size} rows"
@@ -101,7 +101,7 @@ def _config_of(folder: Path) -> DSTSmolVLMConfig:
         raise DataError(f"{folder}: config.json cannot be read ({_first_line(error)})") from error
     if not isinstance(config, DSTSmolVLMConfig):
         raise DataError(
-            f"{folder}: a {config.model_type!r} checkpoint; a dst_smolvlm one from `prospect train` is needed"
+            f"{folder}: a {config.model_type!r} checkpoint; give a dst_smolvlm checkpoint from `prospect train`"
         )
     if config.trained_steps <= 0:
         raise DataError(f"{folder}: was never trained (trained_steps is 0); train it with `prospect train` first")
@@ -119,7 +119,7 @@ def move_checkpoint_to_device(model: Any, device: str) -> Any:
     except (AssertionError, RuntimeError, NotImplementedError) as error:
         # torch raises different types depending on the kind of device
         raise UserError(
-            f"--device {device}: cannot be used here ({_first_line(error)}); leave it out for the CPU"
+            f"--device {device}: not usable on this machine ({_first_line(error)}); remove the option to use the CPU"
         ) from error
 
 

@@ -111,14 +111,14 @@ class DSTSmolVLMConfig(PreTrainedConfig):
             raise ConfigurationError(f"framing {framing!r}: use one of {', '.join(FRAMINGS)}")
         if kwargs.get("lacks"):
             # an ignored key would give the model inputs that it was trained without
-            raise ConfigurationError("the key lacks is called ablated_inputs now: rename it in config.json")
+            raise ConfigurationError("the key lacks is now named ablated_inputs; rename it in config.json")
         if unknown := sorted(set(ablated_inputs) - set(INPUTS)):
             raise ConfigurationError(f"ablated_inputs {', '.join(unknown)}: use any of {', '.join(INPUTS)}")
         self.vision_config: Any = _without_dtype(_sub(SmolVLMVisionConfig, vision_config))
         self.text_config: Any = _without_dtype(_text(text_config))
         if self.text_config.model_type != TEXT_MODEL:
             raise ConfigurationError(
-                f"text_config is of a {self.text_config.model_type!r} model; use a {TEXT_MODEL!r} one, as SmolVLM2 has"
+                f"text_config describes a {self.text_config.model_type!r} model; use {TEXT_MODEL!r}, as in SmolVLM2"
             )
         if stem_width and self.vision_config.patch_size % 4:
             raise ConfigurationError(
@@ -167,7 +167,9 @@ class DSTSmolVLMConfig(PreTrainedConfig):
 def _square_grid(tokens_per_frame: int, side: int) -> int:
     """Return the tokens per frame: a square grid no finer than the tower's ``side`` x ``side``; 0 is all."""
     if tokens_per_frame > side * side:
-        raise ConfigurationError(f"tokens_per_frame {tokens_per_frame}: the vision tower gives {side * side} a frame")
+        raise ConfigurationError(
+            f"tokens_per_frame {tokens_per_frame}: the vision tower produces {side * side} per frame"
+        )
     allowed = [count * count for count in range(1, side + 1)]
     if tokens_per_frame and tokens_per_frame not in allowed:
         numbers = ", ".join(map(str, allowed))

@@ -87,7 +87,9 @@ class ConvStem(nn.Sequential):
 
     def __init__(self, width: int, config: SmolVLMVisionConfig) -> None:
         if not isinstance(config.patch_size, int):
-            raise ValueError(f"patch_size {config.patch_size}: patches of a stem are square, use one whole number")
+            raise ValueError(
+                f"patch_size {config.patch_size}: the convolutional stem needs square patches; use one whole number"
+            )
         rest = config.patch_size // 4
         super().__init__(
             nn.Conv2d(config.num_channels, width, 3, stride=2, padding=1),

@@ -37,7 +37,7 @@ def load_published_vision_tower(name: str, device: str, tokens_per_frame: int | 
 
     if not _is_published(name):
         if tokens_per_frame is not None:
-            raise UserError(f"--tokens-per-frame {tokens_per_frame}: {name} has its own number; leave it out")
+            raise UserError(f"--tokens-per-frame {tokens_per_frame}: {name} fixes this number; remove the option")
         return load_model_checkpoint(name, device)[0]
     try:
         model, _ = load_published_model(name, TOKENS_PER_FRAME if tokens_per_frame is None else tokens_per_frame)
@@ -97,7 +97,7 @@ def load_published_model(
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(f"published weights {name}: cannot be read ({reason})") from error
     if published.model_type != "smolvlm":
-        raise DataError(f"published weights {name}: is a {published.model_type!r} model; a smolvlm one is needed")
+        raise DataError(f"published weights {name}: is a {published.model_type!r} model; give smolvlm weights")
     add_tokenizer_special_tokens(tokenizer)
     ids = SpecialIds.of(tokenizer)
     if ids.image != published.image_token_id:

@@ -44,7 +44,7 @@ class WorkerOptions:
         """
         require_choice("--backend", self.backend, BACKENDS)
         if self.address is not None and self.backend != "ray":
-            raise UserError(f"--address {self.address}: belongs to --backend ray")
+            raise UserError(f"--address {self.address}: works only with --backend ray")
         return self
 
 

@@ -131,7 +131,7 @@ class RayBackend:
             if each * pool_options.workers > have.get(what, 0):
                 self._leave()
                 raise UserError(
-                    f"--workers {pool_options.workers}: they need {each * pool_options.workers:g} {what}, the cluster has"
+                    f"--workers {pool_options.workers}: needs {each * pool_options.workers:g} {what}, the cluster has"
                     f" {have.get(what, 0):g}"
                 )
 

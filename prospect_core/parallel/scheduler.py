@@ -132,7 +132,7 @@ class _Dispatcher:
         else:
             self.starting, self.failed_starts = self.starting - 1, self.failed_starts + 1
             if self.failed_starts >= MOST_LOSSES:
-                raise DataError(f"no worker comes up: {why}")
+                raise DataError(f"no worker starts: {why}")
         if self.waiting and len(self.running) + len(self.idle) + self.starting < self.workers:
             self._start_worker()
 
@@ -144,7 +144,7 @@ class _Dispatcher:
         given_up = [job for job in unfinished if len(unfinished) == 1 and self.losses[job] >= MOST_LOSSES]
         self.waiting.extendleft([job] for job in unfinished if job not in given_up)
         for job in given_up:
-            yield job, DataError(f"{MOST_LOSSES} workers were lost over it; the last: {why}")
+            yield job, DataError(f"{MOST_LOSSES} workers died on this job; the last: {why}")
 
     def _start_worker(self) -> None:
         self.pool.start_worker()

@@ -76,13 +76,14 @@ def find_filmstrip_episode(dataset: Dataset, split: str, name: str) -> Episode:
     episodes = list(dataset.episodes(split))
     ids = [episode.id for episode in episodes]
     if not ids:
-        raise UserError(f"--split {split}: has no episode to show")
+        raise UserError(f"--split {split}: has no episodes")
     numbers = list(map(str, range(len(ids))))
     if name in numbers and name not in ids:
         return episodes[numbers.index(name)]
     if name not in ids:
         raise UserError(
-            f"--episode {name}: split {split!r} has {ids[0]} ... {ids[-1]}, or 0 to {len(ids) - 1}{did_you_mean(name, ids)}"
+            f"--episode {name}: not in split {split!r}; give an id ({ids[0]} ... {ids[-1]}) or a number from 0 to"
+            f" {len(ids) - 1}{did_you_mean(name, ids)}"
         )
     return episodes[ids.index(name)]
 
@@ -104,7 +105,7 @@ def make_filmstrip(
         DataError: If the video cannot be read.
     """
     if not math.isfinite(every_s) or every_s <= 0:
-        raise UserError(f"--every {every_s:g}: give seconds above 0")
+        raise UserError(f"--every {every_s:g}: give a number of seconds above 0")
     step = max(1, round(every_s * episode.fps))
     frames = set(range(episode.start_frame, episode.end_frame, step))
     events: dict[int, list[Event]] = {}

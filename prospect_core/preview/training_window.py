@@ -19,7 +19,7 @@ from prospect_core.sequence.labels import IGNORE
 from prospect_core.timeline import STEP_STATES
 from prospect_core.train.data.training_dataset import DSTTrainingDataset
 from prospect_core.train.data.window_sampler import TrainingWindow
-from prospect_core.util.console import escape_value_for_console
+from prospect_core.util.console import escape_value_for_console, format_count
 from prospect_core.util.errors import UserError
 
 #: width of a thumbnail on a terminal, in characters (each is two pixels high)
@@ -105,7 +105,7 @@ def preview_training_window(dataset: DSTTrainingDataset, index: int) -> WindowPr
         UserError: If there is no such window.
     """
     if not 0 <= index < len(dataset):
-        raise UserError(f"--index {index}: the epoch has windows 0 to {len(dataset) - 1}")
+        raise UserError(f"--index {index}: give a number from 0 to {len(dataset) - 1}, the windows of the epoch")
     window, _ = dataset.window(index)
     sequence, media = dataset[index]
     tokenizer, per_frame = dataset.builder.tokenizer, dataset.builder.tokens_per_frame
@@ -163,7 +163,7 @@ def print_training_window(shown: WindowPreview, console: Any, everything: bool =
             hidden += 1
             continue
         if hidden:
-            console.print(Text(f"    ... {hidden} frame(s) without label or text", style="dim"))
+            console.print(Text(f"    ... {format_count(hidden, 'frame')} without label or text", style="dim"))
             hidden = 0
         console.print(
             Text(f"frame {row.frame}  {row.time_s:g} s  {row.slots} x <image>  ", style="bold") + _labels(row, shown)
@@ -173,7 +173,7 @@ def print_training_window(shown: WindowPreview, console: Any, everything: bool =
         if row.after.tokens:
             console.print(Text("    ") + _styled(row.after))
     if hidden:
-        console.print(Text(f"    ... {hidden} frame(s) without label or text", style="dim"))
+        console.print(Text(f"    ... {format_count(hidden, 'frame')} without label or text", style="dim"))
 
 
 def training_window_html(shown: WindowPreview) -> str:
@@ -195,16 +195,17 @@ def _facts(shown: WindowPreview) -> str:
     supervised = sum(row.supervised for row in shown.rows)
     return (
         f"{len(shown.rows)} frames at {shown.fps:g} fps, {supervised} of them supervised; {shown.tokens} tokens,"
-        f" {shown.learnt} of them learnt; opens with {shown.opening}{shown.context_noise}"
+        f" {shown.learnt} of them with loss; prompt shows {shown.opening}{shown.context_noise}"
     )
 
 
 def _noise_note(window: TrainingWindow) -> str:
     """Describe how the context differs from the reference."""
     changed = {frame for frame, _, _ in window.clip.transitions()}
-    named = {"updates not written on": window.context_noise.missed & changed, "wrong ones on": window.context_noise.wrong.keys(),
-             "replies too soon:": window.context_noise.early, "unsaid:": window.context_noise.unsaid}  # fmt: skip
-    return "".join(f"; {name} {', '.join(map(str, sorted(frames)))}" for name, frames in named.items() if frames)
+    named = {"missing updates": window.context_noise.missed & changed, "wrong updates": window.context_noise.wrong.keys(),
+             "early replies": window.context_noise.early, "missing replies": window.context_noise.unsaid}  # fmt: skip
+    noise = [f"{name} on frames {', '.join(map(str, sorted(frames)))}" for name, frames in named.items() if frames]
+    return f"; context noise: {'; '.join(noise)}" if noise else ""
 
 
 def _piece(sequence: TokenSequence, tokenizer: Any, begin: int, end: int) -> Piece:

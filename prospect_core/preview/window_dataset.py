@@ -33,14 +33,14 @@ def open_preview_window_dataset(root: Path, split: str, ckpt: str, overrides: Se
     for given in overrides:
         if not given.startswith(("sampling", "data.dialogues_per_video=", "data.windows_per_episode=", "train.seed=")):
             raise UserError(
-                f"{given!r} does not change what a window shows: give sampling..., data.dialogues_per_video,"
+                f"{given!r} does not change training windows; give a key of sampling, data.dialogues_per_video,"
                 " data.windows_per_episode or train.seed"
             )
     config, _ = compose_config(overrides)
     data = Dataset.open(root)
     episodes = data.rows(split)
     if not episodes:
-        raise DataError(f"{data.root}: split {split!r} has no episode to show")
+        raise DataError(f"{data.root}: split {split!r} has no episodes")
     model, tokenizer = load_model_checkpoint(ckpt)
     builder = SequenceBuilder.of(model.config, tokenizer)
     media = PictureCache(data, model.config.frame_format)

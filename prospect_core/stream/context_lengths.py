@@ -57,6 +57,6 @@ class StreamLengths:
         """
         if tokens > self._most:
             raise DataError(
-                f"frame {frame}: a context of {tokens:,} tokens, and the model has {self._most:,} positions; give a"
-                " strategy that forgets (--strategy dst_refresh) and a --budget below that, or replay shorter episodes"
+                f"frame {frame}: the context has {tokens:,} tokens, but the model only {self._most:,} positions; give a"
+                " limited strategy (--strategy dst_refresh) with a --budget below that, or replay shorter episodes"
             )

@@ -53,7 +53,7 @@ def run_teacher_forcing(
     config = model.config
     if "past" in config.ablated_inputs:
         raise UserError(
-            "--teacher-forced: this model does without the past, and the pass would show it all; leave it out"
+            "--teacher-forced: not possible for a model without the past, because the pass shows the past; remove the option"
         )
     builder = SequenceBuilder.of(config, tokenizer)
     whole = _Reader(model, builder.window(episode), frames_NID, threshold)

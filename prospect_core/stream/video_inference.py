@@ -126,7 +126,9 @@ def _frames(row: Mapping[str, Any], episode: Episode, shape: FrameFormat, root: 
     images = row.get("images")
     if images is None:
         if row.get("encoded_images") is not None:
-            raise UserError("the row has encoded_images, features of another model's vision tower; give images")
+            raise UserError(
+                "the row has encoded_images, which are features of another model's vision tower; give images"
+            )
         return open_video_frames(root / episode.video, episode.fps, shape).frames(
             episode.start_frame, episode.end_frame
         )

@@ -219,7 +219,7 @@ class Episode:
             if d.frame >= self.end_frame:
                 yield (
                     f"{self.id}: {d.event.label} at {d.event.time:g} s comes after the last frame {self.end_frame - 1}"
-                    " (a user turn needs a frame after it for whatever follows)"
+                    " (a user turn needs a later frame)"
                 )
 
     def _illegal_transitions(self) -> Iterator[str]:

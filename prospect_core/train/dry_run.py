@@ -121,7 +121,7 @@ def dry_run_training(config: Config, text: str, tell: Callable[[str], None]) -> 
 
     output = Path(config.output)
     if is_output_dir_finished(output, text):
-        return [f"output={output}: holds the checkpoint of this training already; nothing would be done"]
+        return [f"output={output}: already holds the checkpoint of this training; nothing to do"]
     refuse_finished_output_dir(output)
     estimate = TrainingEstimate()
 
@@ -143,16 +143,18 @@ def _lines(config: Config, output: Path, estimate: TrainingEstimate) -> Any:
     step, minutes = estimate.step_s, config.train.minutes
     if estimate.missing:
         videos = format_count(estimate.missing, "video")
-        yield f"features of {videos} are encoded first: about {format_duration(estimate.encode_s)}, decoding not counted"
+        yield f"encoding the features of {videos} first: about {format_duration(estimate.encode_s)}, without decoding"
     told = ", ".join(f"{part} {size / 1e9:.2g}" for part, size in estimate.memory.items())
-    yield f"memory by formula: about {sum(estimate.memory.values()) / 1e9:.2g} GB a process ({told})"
+    yield f"estimated memory: {sum(estimate.memory.values()) / 1e9:.2g} GB per process ({told})"
     if minutes:
-        yield f"then {format_duration(60 * minutes)} by the clock: some {60 * minutes / step:,.0f} steps of {step:.2g} s"
+        steps = f"about {60 * minutes / step:,.0f} steps of {step:.2g} s"
+        yield f"training time: {format_duration(60 * minutes)}, as given (train.minutes); {steps}"
     else:
         whole = step * config.train.max_steps
-        yield f"then {format_count(config.train.max_steps, 'step')} of {step:.2g} s: about {format_duration(whole)}"
+        steps = f"{format_count(config.train.max_steps, 'step')} of {step:.2g} s"
+        yield f"training time: about {format_duration(whole)}, {steps}"
     if config.eval.every:
-        yield f"every {config.eval.every} steps a replay of val episodes, not counted"
+        yield f"not included: a replay of validation episodes every {config.eval.every} steps"
     if config.eval.thresholds:
-        yield "thresholds are chosen by replays of val episodes afterwards, not counted (eval.thresholds=false leaves it out)"
-    yield f"into {output}{', going on with what is there' if (output / SCRATCH).exists() else ''}"
+        yield "not included: replays of validation episodes to choose thresholds (eval.thresholds=false skips them)"
+    yield f"output: {output}{', continuing the training there' if (output / SCRATCH).exists() else ''}"

@@ -33,9 +33,9 @@ def refuse_finished_output_dir(output: Path) -> None:
     if output == Path():
         raise UserError("output= is empty; give a folder")
     if output.exists() and not output.is_dir():
-        raise UserError(f"output={output}: is a file; give a folder")
+        raise UserError(f"output={output}: is a file, not a folder; give a folder")
     if (output / "config.json").exists():
-        raise UserError(f"output={output}: holds a checkpoint already; choose another folder or delete it first")
+        raise UserError(f"output={output}: already holds a checkpoint; choose another folder or delete it first")
 
 
 def refuse_other_output_dir(scratch: Path, training: dict[str, Any]) -> None:
@@ -52,13 +52,14 @@ def refuse_other_output_dir(scratch: Path, training: dict[str, Any]) -> None:
     file = scratch / TRAINING_FILE
     before = read_json(file)
     if not isinstance(before, dict):
-        raise DataError(f"{file}: is damaged; delete {scratch} to begin anew")
+        raise DataError(f"{file}: is damaged; delete {scratch} to start again")
     then, now = flatten_json(before), flatten_json(training)
     different = [key for key in sorted({*then, *now}) if then.get(key) != now.get(key)]
     if different:
-        shown = "; ".join(f"{k.removeprefix('config.')}: {then.get(k)} there, {now.get(k)} now" for k in different)
+        shown = "; ".join(f"{k.removeprefix('config.')}: {then.get(k)} before, {now.get(k)} now" for k in different)
         raise UserError(
-            f"output={scratch.parent}: holds another training, unfinished ({shown}); choose another folder or delete {scratch}"
+            f"output={scratch.parent}: holds an unfinished training with other options ({shown}); choose another folder or delete"
+            f" {scratch}"
         )
 
 

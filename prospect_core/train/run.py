@@ -59,7 +59,7 @@ def run_training(config: Config, text: str, hooks: TrainingHooks | None = None) 
         hooks.tell(f"warning: {warning}")
     output = Path(config.output)
     if is_output_dir_finished(output, text):
-        hooks.tell(f"output={output}: holds the checkpoint of this training already; delete it to train anew")
+        hooks.tell(f"output={output}: already holds the checkpoint of this training; delete the folder to train again")
         return {}
     refuse_finished_output_dir(output)
     training = build_training(config, hooks)
@@ -116,7 +116,7 @@ def _train_or_resume(trainer: Any, resume_from: tuple[Path, bool] | None, tell: 
     from prospect_core.train.trainer import last_whole_trainer_checkpoint
 
     if resume_from is not None:
-        tell(f"going on from step {resume_from[0].name.rsplit('-', 1)[1]} ({resume_from[0]})")
+        tell(f"continuing from step {resume_from[0].name.rsplit('-', 1)[1]} ({resume_from[0]})")
     if resume_from is not None and resume_from[1]:
         trainer.state = TrainerState.load_from_json(str(resume_from[0] / TRAINER_STATE_NAME))
         best = trainer.state.best_model_checkpoint if trainer.args.load_best_model_at_end else None
@@ -127,14 +127,14 @@ def _train_or_resume(trainer: Any, resume_from: tuple[Path, bool] | None, tell: 
     try:
         # some required packages are imported only now
         with (
-            defer_interrupt("the step under way and a checkpoint") if alone else nullcontext(),
+            defer_interrupt("the current step and a checkpoint") if alone else nullcontext(),
             translate_trainer_option_errors("train", (ImportError,)),
         ):
             trainer.train(resume_from_checkpoint=None if resume_from is None else str(resume_from[0]))
     except KeyboardInterrupt:
         kept = last_whole_trainer_checkpoint(Path(trainer.args.output_dir))
-        step = "none" if kept is None else f"of step {kept[0].name.rsplit('-', 1)[1]}"
-        tell(f"interrupted at step {trainer.state.global_step}; the last checkpoint is {step}")
+        step = "none" if kept is None else f"step {kept[0].name.rsplit('-', 1)[1]}"
+        tell(f"interrupted at step {trainer.state.global_step}; last checkpoint: {step}")
         raise
     except UserError as error:
         original = _out_of_loader(error)

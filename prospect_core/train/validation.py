@@ -84,7 +84,9 @@ def find_validation_evaluator(name: str) -> Evaluator:
     """
     found = {point.name: point for point in list_entry_points(GROUP)}
     if not found:
-        raise UserError(f"eval.evaluator={name}: no evaluator is installed; `pip install -e .` registers prospect_eval")
+        raise UserError(
+            f"eval.evaluator={name}: no such evaluator is installed; `pip install -e .` registers prospect_eval"
+        )
     require_choice("eval.evaluator", name, found)
     evaluator: Evaluator = load_entry_point(found[name])
     return evaluator
@@ -205,7 +207,7 @@ def pick_validation_episodes(data: Dataset, split: str, limit: int | None) -> li
     """
     episodes = sorted(data.episodes(split), key=lambda e: (e.video, e.id))
     if not episodes:
-        raise DataError(f"{data.root}: split {split!r} has no episode to validate on")
+        raise DataError(f"{data.root}: split {split!r} has no episodes")
     if limit is None or limit >= len(episodes):
         return episodes
     return [episodes[k * len(episodes) // limit] for k in range(limit)]

@@ -32,7 +32,7 @@ def atomic_folder(root: Path) -> Iterator[Path]:
 
     def refuse() -> None:
         if root.exists():
-            raise UserError(f"{root} exists already; choose another folder or delete it first")
+            raise UserError(f"{root} already exists; choose another folder or delete it first")
 
     refuse()
     root.parent.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ from prospect_core.util.errors import DataError
 
 #: environment variable that passes the temporary folder to child processes
 _TEMPORARY = "PROSPECT_TEMPORARY_CACHE"
-ADVICE = "set XDG_CACHE_HOME to a folder that can be written"
+ADVICE = "set XDG_CACHE_HOME to a writable folder"
 
 
 def cache_dir() -> Path:
@@ -55,14 +55,14 @@ def is_cache_dir_writable(folder: Path) -> bool:
 def _temporary(chosen: Path | None) -> Path:
     if (shared := os.environ.get(_TEMPORARY)) and Path(shared).is_dir():
         return Path(shared) / "prospect"
-    what = "there is no home folder for the cache" if chosen is None else f"{chosen}: the cache cannot be written"
+    what = "there is no home folder for the cache" if chosen is None else f"{chosen}: cannot write to the cache folder"
     try:
         folder = tempfile.mkdtemp(prefix="prospect-cache-")
     except OSError as error:
-        raise DataError(f"{what}, nor can a temporary one; {ADVICE}") from error
+        raise DataError(f"{what}, nor to a temporary one; {ADVICE}") from error
     os.environ[_TEMPORARY] = folder
     atexit.register(_remove, folder, os.getpid())
-    print(f"note: {what}; {folder} is used in its place and removed at the end; {ADVICE}", file=sys.stderr)
+    print(f"note: {what}; {folder} is used instead and deleted at the end; {ADVICE}", file=sys.stderr)
     return Path(folder) / "prospect"
 
 

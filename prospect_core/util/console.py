@@ -72,7 +72,7 @@ class Number(click.FloatRange):
         """
         number = super().convert(value, param, ctx)
         if not math.isfinite(number):
-            raise UserError(f"{param.opts[0]} {value}: not a number; give a finite one")
+            raise UserError(f"{param.opts[0]} {value}: give a finite number")
         return number
 
 
@@ -182,12 +182,12 @@ def _what_happened(error: Exception) -> str:
     if isinstance(error, UnicodeEncodeError):
         text = error.object if len(error.object) <= LONGEST else f"{error.object[:LONGEST]}..."
         if error.encoding.lower().startswith("utf"):
-            return f"{text}: holds bytes that are not UTF-8; rename it"
+            return f"{text}: the name is not valid UTF-8; rename the file"
         return f"{text}: cannot be written in this locale ({error.encoding}); set PYTHONUTF8=1 or LC_ALL=C.UTF-8"
     if isinstance(error, MemoryError):
-        return "not enough memory; start again with fewer workers or smaller batches"
+        return "not enough memory; run again with fewer workers or smaller batches"
     kind = type(error).__name__
-    return f"a defect of this program ({kind}); please report the lines above with the command"
+    return f"internal error ({kind}); please report the lines above together with the command"
 
 
 def _ending(stop: SystemExit) -> int:
@@ -199,7 +199,7 @@ def _ending(stop: SystemExit) -> int:
 
 
 def _say_interrupted() -> int:
-    print_line("interrupted; the same command goes on from what was finished", err=True)
+    print_line("interrupted; run the same command again to continue", err=True)
     return EXIT_INTERRUPTED
 
 
@@ -259,7 +259,7 @@ def _writable(context: Any, param: Any, value: str | None) -> str | None:
         target = file.resolve() if file.is_symlink() and not bypasses_atomic_write(file) else file
         there = file if bypasses_atomic_write(file) else next(p for p in target.absolute().parents if p.exists())
         if target.is_dir() or not (there is file or there.is_dir()) or not os.access(there, os.W_OK):
-            raise UserError(f"--json {value}: cannot be written; give a file in a folder that can")
+            raise UserError(f"--json {value}: cannot be written; give a file in a writable folder")
     return value
 
 
@@ -267,7 +267,7 @@ def dtype_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --dtype, the number type for computation."""
     return click.option(
         "--dtype", type=click.Choice(["float32", "bfloat16", "auto"]), default="float32", show_default=True,
-        help="What the model computes in; auto: bfloat16 on an NVIDIA GPU that has it. Numbers differ in the last digits.",
+        help="Number format of the computation; auto: bfloat16 on an NVIDIA GPU that supports it. Changes the last digits.",
     )(command)  # fmt: skip
 
 
@@ -275,7 +275,7 @@ def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --json: results as JSON on standard output instead of the table, or also in a file."""
     return click.option(
         "--json", "json_", is_flag=False, flag_value="-", metavar="[FILE]", callback=_writable,
-        help="The results as JSON: in place of the table, or in FILE as well.",
+        help="Print the results as JSON instead of a table, or also write them to FILE.",
     )(command)  # fmt: skip
 
 

@@ -25,5 +25,5 @@ def load_entry_point(point: EntryPoint) -> Any:
         package = f" of the package {point.dist.name}" if point.dist else ""
         why = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
         raise DataError(
-            f"{point.group} {point.name!r} ({point.value}){package}: cannot be imported ({why}); mend it or uninstall it"
+            f"{point.group} {point.name!r} ({point.value}){package}: cannot be imported ({why}); repair or uninstall it"
         ) from error

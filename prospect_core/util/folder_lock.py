@@ -42,7 +42,7 @@ def lock_folder(folder: Path, what: str) -> Iterator[None]:
         lock.acquire()
     except Timeout as error:
         raise DataError(
-            f"{what}: another process is at work there{_told(owner)}; wait for it or choose another folder"
+            f"{what}: in use by another process{_told(owner)}; wait for it or choose another folder"
         ) from error
     try:
         if lock.lock_counter == 1:

@@ -170,7 +170,7 @@ def read_typed_json(path: Path, shape: type[T]) -> T:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise DataError(f"{path}: {place}: {first['msg']}; damaged, or not of this program") from error
+        raise DataError(f"{path}: {place}: {first['msg']}; the file is damaged or from another program") from error
 
 
 def parse_json(data: bytes | str, where: str) -> Any:
@@ -195,7 +195,7 @@ def parse_json(data: bytes | str, where: str) -> Any:
         raise DataError(f"{where}: not JSON that can be read (nested too deeply)") from error
     except UnicodeEncodeError as error:
         text = ascii(error.object[error.start])
-        raise DataError(f"{where}: {text} is half a character, which no file can hold; remove it") from error
+        raise DataError(f"{where}: {text} is half a Unicode character; remove it") from error
     except ValueError as error:
         raise DataError(f"{where}: not JSON ({error})") from error
     return value
@@ -220,7 +220,7 @@ def read_limited_json_bytes(path: Path) -> bytes:
     try:
         size = path.stat().st_size
         if size > MOST_BYTES:
-            raise DataError(f"{path}: has {size:,} bytes; files read whole have at most {MOST_BYTES:,}")
+            raise DataError(f"{path}: has {size:,} bytes; the limit is {MOST_BYTES:,}")
         return path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from error

@@ -40,7 +40,11 @@ def defer_interrupt(under_way: str) -> Iterator[None]:
         if _asked.is_set():
             raise KeyboardInterrupt
         _asked.set()
-        print(f"\ninterrupted: {under_way} are finished first; once more ends at once", file=sys.stderr, flush=True)
+        print(
+            f"\ninterrupted: waiting for {under_way}; press Ctrl-C again to stop immediately",
+            file=sys.stderr,
+            flush=True,
+        )
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -63,12 +63,14 @@ def generate_workbench(
         UserError: If an option is not valid or ``root`` exists.
     """
     if video_fps is not None and (video_fps < FPS or video_fps % FPS):
-        raise UserError(f"video_fps={video_fps}: {FPS} frames a second are read; give a multiple of that")
+        raise UserError(f"video_fps={video_fps}: give a multiple of {FPS}, because {FPS} frames per second are read")
     counts = dict({name: SPLITS[name].videos for name in ("train", "val", "test")} if splits is None else splits)
     for split in counts:
         require_choice("split", split, SPLITS)
         if alike and SPLITS[split].steps[1] > MOST_ALIKE:
-            raise UserError(f"alike: {split} has tasks of more steps than there are things alike; leave that split out")
+            raise UserError(
+                f"--alike: {split} has tasks with more steps than there are similar objects; set that split to 0"
+            )
     if level is not None:
         require_choice("level", level, LEVELS)
     with atomic_folder(root) as scratch:
@@ -174,9 +176,7 @@ def regenerate_workbench_plan(episode: Episode) -> Plan:
         )
         if episode in episodes:
             return plan
-    raise UserError(
-        f"{episode.id}: not an episode of this version's workbench; what a video shows is known for those only"
-    )
+    raise UserError(f"{episode.id}: not a workbench episode of this version, so the content of its video is unknown")
 
 
 def _make_video(job: tuple[Path, int, str, int, str | None, bool, int | None]) -> list[Episode]:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from prospect_core.util.console import format_count
 from prospect_core.util.errors import DataError, UserError
 from prospect_core.util.json_io import flatten_json
 from prospect_eval.analysis.episode_diff import EpisodeChange
@@ -140,7 +141,7 @@ def compare_runs(
     found = [[d for m in order if (d := _difference(p, m, m.name in headline, tests))] for p in pairings]
     for pairing, differences in zip(pairings, found, strict=True):
         if not differences:
-            raise DataError(f"{first} and {pairing.second.name}: no metric is defined in both")
+            raise DataError(f"{first} and {pairing.second.name}: no metric is defined in both runs")
     adjusted = iter(holm_correction([d.p for differences in found for d in differences if d.p is not None]))
     better = {metric.name: metric.better for metric in metrics}
     return [
@@ -176,7 +177,10 @@ def _difference(pairing: Pairing, metric: Metric, tested: bool, tests: int) -> D
         return found
     needed = max(MIN_VIDEOS, permutation_videos_needed(tests))
     if len(first) < needed or least_permutation_p_value(*first.shape) * tests > ALPHA:
-        note = f"cannot be shown with {len(first)} videos; at least {needed} are needed for {tests} tests"
+        note = (
+            f"only {format_count(len(first), 'video')}: at least {needed} are needed to show a difference with"
+            f" {format_count(tests, 'test')}"
+        )
         return replace(found, verdict="too few", note=note)
     if np.array_equal(first, second):
         return replace(found, verdict="identical", note=f"equal on all {len(first)} videos", p=1.0)
@@ -211,7 +215,7 @@ def _judged(d: Difference, p: float, better: str) -> Difference:
     if d.verdict == "identical":
         return d
     if p > ALPHA:
-        return replace(d, p=p, note="'not shown' does not mean equal: see the detectable difference")
+        return replace(d, p=p, note="'no difference shown' does not mean equal; see the smallest detectable difference")
     if better not in ("higher", "lower"):
         return replace(d, p=p, verdict="differs")
     return replace(d, p=p, verdict="better" if (d.difference > 0) == (better == "higher") else "worse")
@@ -235,15 +239,15 @@ def compare_noise_floors(runs: Sequence[Path], metrics: Sequence[Metric], seeds:
         UserError: There are fewer than two runs, or the runs differ in another setting.
     """
     if len(runs) < 2:
-        raise UserError("a noise floor needs two runs of the same thing or more")
+        raise UserError("a noise floor needs at least two runs of the same model")
     scored = [ScoredRun.open(folder) for folder in runs]
     free = ("model", "model_digest", "thresholds_from", "knobs.speaking_threshold", "knobs.update_threshold")
     configs = [flatten_json(read_run_schema(folder)["config"]) for folder in runs]
     for folder, run, config in zip(runs, scored, configs, strict=True):
         wrong = [key for key in config if config[key] != configs[0].get(key) and not (seeds and key in free)]
         if wrong:
-            more = "" if seeds else "; --seeds allows other trainings of the same recipe"
-            raise UserError(f"{folder}: not the same thing as {runs[0]} ({', '.join(wrong)} differ){more}")
+            more = "" if seeds else "; --seeds allows trainings of one recipe with different seeds"
+            raise UserError(f"{folder} is not a repeated run of {runs[0]}: {', '.join(wrong)} differ{more}")
         require_pairing_same_signatures(scored[0], run)
     out = {}
     for metric in metrics:

@@ -14,6 +14,8 @@ from prospect_eval.text.markdown import format_markdown_value, markdown_text
 
 HEAD = ("metric", "first", "second", "difference", "95 % interval", "p (Holm)", "verdict")
 DETECTED = ("better", "worse", "differs")
+#: verdicts that are shown in other words than they are stored
+VERDICT_WORDS = {"not shown": "no difference shown", "too few": "too few videos"}
 
 
 def format_compare_run_names(comparison: Comparison) -> tuple[str, str]:
@@ -33,7 +35,7 @@ def format_compare_cells(d: Difference) -> tuple[str, ...]:
         f"{d.difference:+.3g}",
         ci,
         p,
-        d.verdict,
+        VERDICT_WORDS.get(d.verdict, d.verdict),
     )
 
 
@@ -41,11 +43,13 @@ def format_compare_summary(comparison: Comparison) -> list[str]:
     """Return lines on the tests, the left-out episodes and the limits of the verdicts."""
     tested = [d for d in comparison.differences if d.tested]
     lines = [
-        f"Tested: {', '.join(d.name for d in tested) or 'nothing'} (Holm over {format_count(comparison.tests, 'test')};"
-        f" {format_count(max((d.videos for d in comparison.differences), default=0), 'cluster')}). All others are exploratory."
+        f"Tested metrics: {', '.join(d.name for d in tested) or 'none'} (p values corrected by Holm's method over"
+        f" {format_count(comparison.tests, 'test')};"
+        f" {format_count(max((d.videos for d in comparison.differences), default=0), 'cluster')} of episodes)."
+        " All other metrics are exploratory."
     ]
     if comparison.left_out:
-        lines.append(f"{format_count(len(comparison.left_out), 'episode')} left out: only one run has them.")
+        lines.append(f"{format_count(len(comparison.left_out), 'episode')} left out, because only one run has them.")
     if any(d.without_failed for d in comparison.differences):
         lines.append("Failed and missing episodes count as the worst value. Without them:")
         lines += [
@@ -58,7 +62,8 @@ def format_compare_summary(comparison: Comparison) -> list[str]:
     ]
     if detectable:
         lines.append(
-            f"'not shown' does not mean equal. These tests find, with a power of 0.8, differences of: {', '.join(detectable)}."
+            "'No difference shown' does not mean equal. Smallest differences that these tests would find (80 % power):"
+            f" {', '.join(detectable)}."
         )
     notes = {d.note for d in tested if d.verdict == "too few"}
     return [*lines, *(f"{note[0].upper()}{note[1:]}." for note in sorted(notes))]
@@ -79,7 +84,8 @@ def format_compare_families(differences: Sequence[Difference]) -> list[str]:
         largest = sorted(distinct, key=lambda d: -abs(d.difference) / max(abs(d.first), abs(d.second), 1e-12))[:2]
         told = ", ".join(f"{d.name} {d.difference:+.3g}" for d in largest)
         lines.append(
-            f"{family}: {len(some)} more, {len(distinct)} with an interval without 0" + (f" ({told})" if told else "")
+            f"{family}: {format_count(len(some), 'more metric')}, {len(distinct)} with an interval that excludes 0"
+            + (f" (largest: {told})" if told else "")
         )
     return lines
 
@@ -102,7 +108,7 @@ def format_compare_markdown(comparison: Comparison) -> str:
             lines += [f"| {' | '.join(map(markdown_text, format_compare_cells(d)))} |" for d in rows]
             lines.append("")
     if comparison.episodes:
-        lines += ["Changed most:", ""]
+        lines += ["Episodes with the largest changes:", ""]
     for change in comparison.episodes:
         lines.append(f"* {markdown_text(change.episode)} ({change.score:.2f})")
         lines += [f"  * {markdown_text(reason)}" for reason in change.why]

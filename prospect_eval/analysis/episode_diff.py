@@ -121,17 +121,20 @@ def _why(a: Scored, b: Scored) -> list[str]:
     """
     found: list[tuple[float, str]] = []
     before, after = _well(a), _well(b)
-    for references, told in ((before - after, "no longer said well"), (after - before, "now said well")):
+    for references, told in (
+        (before - after, "was right, is now wrong"),
+        (after - before, "was wrong, is now right"),
+    ):
         found += _told(told, [a.references[r] for r in sorted(references)], a.fps)
     spare = [_redundant(side) for side in (a, b)]
-    found += _told("now said for nothing", sorted(spare[1] - spare[0]), a.fps)
-    found += _told("no longer said for nothing", sorted(spare[0] - spare[1]), a.fps)
+    found += _told("new false alarm", sorted(spare[1] - spare[0]), a.fps)
+    found += _told("false alarm gone", sorted(spare[0] - spare[1]), a.fps)
     if a.reference_states.size:
         right = [(side.tracked_states == side.reference_states).all(1) for side in (a, b)]
-        for name, mask, shown in (("lost", right[0] & ~right[1], b), ("right again", right[1] & ~right[0], a)):
+        for now, mask, shown in (("wrong", right[0] & ~right[1], b), ("right", right[1] & ~right[0], a)):
             frames = np.flatnonzero(mask)
             if len(frames):
-                found.append(_states(name, frames, shown))
+                found.append(_states(now, frames, shown))
     return [text for _, text in sorted(found)][:REASONS]
 
 
@@ -147,7 +150,7 @@ def _redundant(scored: Scored) -> set[tuple[int, str]]:
     return {scored.predictions[p] for p in scored.matching.redundant}
 
 
-def _states(what: str, frames: np.ndarray, wrong: Scored) -> tuple[float, str]:
+def _states(now: str, frames: np.ndarray, wrong: Scored) -> tuple[float, str]:
     """Describe a change of states: its start, its length, and the first wrong step."""
     at = int(frames[0])
     step = int(np.flatnonzero(wrong.tracked_states[at] != wrong.reference_states[at])[0])
@@ -158,4 +161,5 @@ def _states(what: str, frames: np.ndarray, wrong: Scored) -> tuple[float, str]:
     id_ = wrong.record.episode.task.steps[step].id
     start = (at + wrong.record.episode.start_frame) / wrong.fps
     seconds = len(frames) / wrong.fps
-    return start, f"{start:.1f} s, states {what} for {seconds:.0f} s: {id_} is {names[0]} where {names[1]} is right"
+    verb = "is" if now == "wrong" else "was"
+    return start, f"{start:.1f} s, states now {now} for {seconds:.0f} s: {id_} {verb} {names[0]}, should be {names[1]}"

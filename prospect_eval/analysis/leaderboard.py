@@ -76,7 +76,7 @@ def make_leaderboard(
             direction.
     """
     if len(folders) < 2:
-        raise UserError("a leaderboard needs two scored runs or more")
+        raise UserError("a leaderboard needs at least two scored runs")
     runs = [ScoredRun.open(folder) for folder in folders]
     pairings = [pair_runs(runs[0], run, intersect) for run in runs[1:]]
     shared = sorted(set.intersection(*(set(pairing.episodes) for pairing in pairings)))
@@ -85,7 +85,7 @@ def make_leaderboard(
     order = require_choice("--by", by, list(by_name)) if by else names[0]
     metric = by_name[order]
     if metric.better not in ("higher", "lower"):
-        raise UserError(f"--by {order}: has no better side")
+        raise UserError(f"--by {order}: cannot rank runs, because neither higher nor lower values are better")
     shown = tuple(dict.fromkeys((order, *names)))
     entries = [{name: run.entry(by_name[name], shared) for name in shown} for run in runs]
     sign = -1.0 if metric.better == "higher" else 1.0
@@ -114,8 +114,8 @@ def _tests(runs: Sequence[ScoredRun], metric: Metric, episodes: Sequence[str]) -
     out: list[tuple[float | None, str]] = [(None, "best")]
     for p in found:
         if p is None:
-            out.append((None, f"fewer than {MIN_VIDEOS} videos"))
+            out.append((None, f"too few videos (fewer than {MIN_VIDEOS})"))
         else:
             q = next(adjusted)
-            out.append((q, "below the best" if q <= ALPHA else "not shown to differ from the best"))
+            out.append((q, "worse than the best" if q <= ALPHA else "no difference from the best shown"))
     return out

@@ -43,14 +43,14 @@ _metric = partial(Metric, family=JUDGE)
 CRITERIA = ("correctness", "promptness", "efficiency", "overall")
 TEMPERATURE, TOP_P = 0.5, 0.95
 INSTRUCTION = """\
-You grade an assistant that watches a person's first-person video and helps with a task, speaking on its own accord.
-You are given the goal, a reference dialogue and the assistant's dialogue of the same video; the number before each line \
-is the second at which it was said. Other words than the reference's are fine where they mean the same.
-Grade the assistant from 1 (very poor) to 5 (as good as the reference) by
-- correctness: does it say what is right and needed for the task at that point;
-- promptness: does it speak when the person needs it, neither late nor early;
-- efficiency: does it leave out what is needless or repeated;
-- overall: how helpful is it to the person, all in all.
+You grade an assistant that watches a person's first-person video and helps with a task by speaking proactively.
+You get the goal, a reference dialogue and the assistant's dialogue for the same video. The number before each line is the \
+second at which it was spoken. The wording may differ from the reference if the meaning is the same.
+Grade the assistant from 1 (very poor) to 5 (as good as the reference) by four criteria.
+Correctness: Is each utterance right and needed at that point of the task?
+Promptness: Does the assistant speak when the person needs it, neither late nor early?
+Efficiency: Does the assistant avoid needless and repeated utterances?
+Overall: How helpful is the assistant to the person in total?
 Think first in a few sentences. Then end with one JSON object and nothing after it, for example
 {"correctness": 3, "promptness": 2, "efficiency": 4, "overall": 3}"""
 
@@ -223,8 +223,8 @@ def judge_records(
         scores = [[verdict[name] for verdict in row] for row in verdicts]
         metric = _metric(
             f"judge_{name}", _unused, ratio, signature, pool="mean", range=(1.0, 5.0),
-            definition=f"mean grade for {name} that the judge gives a dialogue, from 1 (very poor) to 5 (as the reference)",
-            failure_mode="judges favour long and confident answers; agreement of repeats is no proof of agreement with people",
+            definition=f"Mean grade for {name} that the LLM judge gives a dialogue, from 1 (very poor) to 5 (as good as the reference).",
+            failure_mode="Judges favor long and confident answers; agreement between repeats does not prove agreement with people.",
         )  # fmt: skip
         rows: list[tuple[Cluster | str, np.ndarray | str]] = [
             (
@@ -249,7 +249,7 @@ def judge_records(
 
 
 def _unused(_: Any) -> str:
-    return "a judge's verdicts are not counted from records"
+    return "grades of an LLM judge are not counted from records"
 
 
 def _ask_all(

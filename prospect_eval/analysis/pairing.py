@@ -138,7 +138,7 @@ def pair_runs(first: ScoredRun, second: ScoredRun, intersect: bool = False) -> P
     left_out = first.episodes ^ second.episodes
     if left_out and not intersect:
         raise UserError(
-            f"{_missing(first, second)}; --intersect compares the {format_count(len(shared), 'common episode')}"
+            f"{_missing(first, second)}; --intersect compares the {format_count(len(shared), 'common episode')} only"
         )
     if not shared:
         raise DataError(f"{first.name} and {second.name}: no episode in common")
@@ -150,7 +150,7 @@ def _missing(first: ScoredRun, second: ScoredRun) -> str:
     for run, other in ((first, second), (second, first)):
         if missing := sorted(other.episodes - run.episodes):
             names = ", ".join(missing[:NAMED]) + (", ..." if len(missing) > NAMED else "")
-            told.append(f"{run.name} has no {format_count(len(missing), 'episode')} of {other.name} ({names})")
+            told.append(f"{run.name} lacks {format_count(len(missing), 'episode')} of {other.name} ({names})")
     return "; ".join(told)
 
 
@@ -166,7 +166,7 @@ def require_pairing_same_data(first: ScoredRun, second: ScoredRun) -> None:
         here, there = (str(run.config.get(key)) for run in (first, second))
         if here != there:
             raise UserError(
-                f"{first.name} and {second.name} cannot be compared: their {told} differs ({here[:12]} and {there[:12]})"
+                f"{first.name} and {second.name} cannot be compared: different {told} ({here[:12]} and {there[:12]})"
             )
 
 

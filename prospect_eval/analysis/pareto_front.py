@@ -84,7 +84,7 @@ def pareto_front(
         )
         if value["value"] is None or memory["value"] is None:
             reason = value["reason"] or memory["reason"]
-            raise DataError(f"{folder}: {quality} or {MEMORY} is undefined there ({reason})")
+            raise DataError(f"{folder}: {quality} or {MEMORY} is undefined ({reason})")
         rows.append((folder, run.config, float(memory["value"]), float(value["value"]), value["ci95"]))
     whole = max((memory for _, config, memory, _, _ in rows if config["knobs"]["strategy"] == UNLIMITED), default=None)
     points = [

@@ -68,7 +68,7 @@ def compare_seed_groups(
     """
     for group in (first, second):
         if len(group) < MIN_SEEDS:
-            raise UserError(f"--group {','.join(map(str, group))}: at least {MIN_SEEDS} training seeds are needed")
+            raise UserError(f"--group {','.join(map(str, group))}: give runs of at least {MIN_SEEDS} training seeds")
     runs = [[ScoredRun.open(folder) for folder in group] for group in (first, second)]
     every = [run for group in runs for run in group]
     pairings = [pair_runs(every[0], run, intersect) for run in every[1:]]

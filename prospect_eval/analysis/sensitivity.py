@@ -145,14 +145,14 @@ def _shared_records(runs: Sequence[Path]) -> list[list[EpisodeRecord]]:
         config, records = read_run_folder_records(folder)
         first = first or config
         if (config.data_digest, config.split) != (first.data_digest, first.split):
-            raise UserError(f"{folder}: other data than {runs[0]}; give runs over the same split of the same data")
+            raise UserError(f"{folder}: not the same data as {runs[0]}; give runs over the same split of one dataset")
         sides.append({record.episode.id: record for record in records})
     shared = sorted(set.intersection(*(set(side) for side in sides)))
     if not shared:
         raise DataError(f"{', '.join(map(str, runs))}: no episode in common")
     for folder, side in zip(runs, sides, strict=True):
         if other := next((name for name in shared if side[name].episode != sides[0][name].episode), None):
-            raise DataError(f"{folder}: episode {other} has another reference than in {runs[0]}")
+            raise DataError(f"{folder}: episode {other} has a different reference than in {runs[0]}")
     return [[side[name] for name in shared] for side in sides]
 
 

@@ -82,9 +82,11 @@ class Grid:
                 share a folder.
         """
         if UNLIMITED not in self.strategies and any(budget <= 1 for budget in self.budgets):
-            raise UserError("--budgets as shares are shares of what `none` needs: add it to --strategies")
+            raise UserError("--budgets as shares refer to the unlimited context; add `none` to --strategies")
         if not self.budgets and set(self.strategies) != {UNLIMITED}:
-            raise UserError("--strategies need --budgets, in tokens (600) or as shares of what `none` needs (1/2)")
+            raise UserError(
+                "--strategies with a budget need --budgets, in tokens (600) or as shares of the unlimited context (1/2)"
+            )
         names = [sweep_checkpoint_folder(ckpt) for ckpt in self.ckpts]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise UserError(f"--ckpt: two are called {twice[0]}, and would share a folder; rename one")

@@ -16,6 +16,7 @@ from prospect_eval.cli.comparisons import (
     pareto_command,
     sensitivity_command,
 )
+from prospect_eval.cli.descriptions import describe_command
 from prospect_eval.cli.exports import export_command
 from prospect_eval.cli.gates import gate_command
 from prospect_eval.cli.leak_checks import leaks_command
@@ -34,14 +35,14 @@ from prospect_eval.cli.sweeps import sweep_command
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option("--debug", is_flag=True, help="Show the traceback and all causes of an error.")
 def prospect_eval(debug: bool) -> None:
-    """Measure proactive streaming video assistants: replay, score, compare, report."""
+    """Evaluate proactive streaming video assistants: replay, score, compare, report."""
 
 
 COMMANDS = (
     run_command, score_command, selfcheck_command, compare_command, leaderboard_command, gate_command, noise_floor_command, pareto_command, ls_command, show_command, report_command, judge_command, sweep_command, sensitivity_command, leaks_command, calibrate_command,
-    doctor_command, export_command,
+    doctor_command, export_command, describe_command,
 )  # fmt: skip
 for command in COMMANDS:
     prospect_eval.add_command(command)

@@ -67,6 +67,7 @@ def print_group_comparison_table(groups: Sequence[str], differences: Sequence[Gr
         groups: The two lists of run folders, as given.
         differences: The difference of each metric.
     """
+    from prospect_eval.analysis.compare_formats import VERDICT_WORDS
     from prospect_eval.report.page import format_page_number
 
     console = make_console(highlight=False, unseen=110)
@@ -76,7 +77,8 @@ def print_group_comparison_table(groups: Sequence[str], differences: Sequence[Gr
     for d in differences:
         sides = [f"{format_page_number(mean)} ± {format_page_number(sd)}" for mean, sd in (d.first, d.second)]
         ci = f"[{d.ci95[0]:+.3g}, {d.ci95[1]:+.3g}]"
-        table.add_row(d.name, *sides, f"{d.difference:+.3g}", ci, f"{d.p:.3f}", d.verdict)
+        verdict = VERDICT_WORDS.get(d.verdict, d.verdict)
+        table.add_row(d.name, *sides, f"{d.difference:+.3g}", ci, f"{d.p:.3f}", verdict)
     console.print(f"first: {groups[0]}; second: {groups[1]}")
     console.print(table)
 
@@ -86,7 +88,8 @@ def print_leaderboard_comparison_table(board: Leaderboard) -> None:
     from prospect_eval.report.page import format_page_interval, format_page_number
 
     table = make_comparison_table(
-        ("run", *board.metrics, "p (Holm)", "against the best"), f"by {board.by}, {board.episodes} episodes"
+        ("run", *board.metrics, "p (Holm)", "compared with the best"),
+        f"ranked by {board.by} over {board.episodes} episodes",
     )
     for place in board.places:
         cells = [format_page_number(place.entries[name]["value"]) for name in board.metrics]
@@ -95,4 +98,4 @@ def print_leaderboard_comparison_table(board: Leaderboard) -> None:
     console = make_console(unseen=150)
     console.print(table)
     if board.left_out:
-        console.print(f"{board.left_out} episodes left out: not all runs have them")
+        console.print(f"{board.left_out} episodes left out, because not all runs have them")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from prospect_core.util.console import Number, json_option, print_json_option, print_line, progress_bar
+from prospect_core.util.console import Number, format_count, json_option, print_json_option, print_line, progress_bar
 from prospect_core.util.errors import DataError, UserError
 from prospect_eval.cli.comparison_tables import (
     print_comparison_table,
@@ -18,23 +18,34 @@ from prospect_eval.cli.comparison_tables import (
 )
 from prospect_eval.cli.tables import print_episode_changes_table, print_pareto_front_table, print_sensitivity_table
 
-intersect_option = click.option(
-    "--intersect", is_flag=True, help="Compare the common episodes of runs that have not the same ones."
-)
+intersect_option = click.option("--intersect", is_flag=True, help="Compare only the episodes that all runs share.")
 
 
 @click.command("compare")
 @click.argument("first", required=False, type=click.Path(path_type=Path))
 @click.argument("others", nargs=-1, type=click.Path(path_type=Path), metavar="SECOND [THIRD...]")
-@click.option("--group", "groups", multiple=True, help="Runs of one recipe by training seed: A1,A2,...; give it twice.")
+@click.option(
+    "--group",
+    "groups",
+    multiple=True,
+    help="Runs of one recipe with different training seeds: A1,A2,... Give it twice.",
+)
 @click.option("--all", "every", is_flag=True, help="Show every metric, not only the tested ones.")
 @click.option(
-    "--episodes", type=click.IntRange(min=0), default=5, show_default=True, help="Most changed episodes to list."
+    "--episodes",
+    type=click.IntRange(min=0),
+    default=5,
+    show_default=True,
+    help="Number of most changed episodes to list.",
 )
 @intersect_option
-@click.option("--markdown", type=click.Path(path_type=Path), help="Also as Markdown.")
+@click.option("--markdown", type=click.Path(path_type=Path), help="Also write a Markdown table to this file.")
 @json_option
-@click.option("--html", type=click.Path(path_type=Path), help="Also a page, with both timelines of what changed most.")
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path),
+    help="Also write an HTML page with the timelines of the changed episodes.",
+)
 def compare_command(
     first: Path | None,
     others: tuple[Path, ...],
@@ -46,17 +57,17 @@ def compare_command(
     json_: str | None,
     html: Path | None,
 ) -> None:
-    """Paired differences of scored runs from the FIRST one, over the same episodes.
+    """Compare scored runs with the FIRST one: paired differences over the same episodes.
 
-    The headline metrics of the suite are tested, corrected for their number; all others are exploratory.
+    The suite's headline metrics are tested, with p values corrected for their number. All other metrics are exploratory.
     """
     if groups:
         if first is not None or markdown or html:
-            raise UserError("compare --group compares two groups of runs: give no RUN, --markdown or --html")
+            raise UserError("compare --group takes no other run, --markdown or --html; remove them")
         _compare_groups(groups, intersect, json_)
         return
     if first is None or not others:
-        raise UserError("compare needs two scored run folders or more, or --group twice")
+        raise UserError("compare needs at least two scored run folders, or --group twice")
     from dataclasses import replace
 
     from prospect_core.util.atomic import write_atomic
@@ -98,7 +109,9 @@ def _compare_groups(groups: tuple[str, ...], intersect: bool, json_: str | None)
     from prospect_eval.metrics.resources import make_scoring_resources
 
     if len(groups) != 2:
-        raise UserError(f"--group was given {len(groups)} time(s); give it twice, a list of run folders each")
+        raise UserError(
+            f"--group given {format_count(len(groups), 'time')}; give it twice, each with a list of run folders"
+        )
     sides = [[Path(name) for name in group.split(",") if name] for group in groups]
     found = compare_seed_groups(sides[0], sides[1], all_metrics(make_scoring_resources()), intersect)
     if print_json_option(
@@ -109,21 +122,21 @@ def _compare_groups(groups: tuple[str, ...], intersect: bool, json_: str | None)
 
 @click.command("leaderboard")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN RUN...")
-@click.option(
-    "--by", help="The metric, or with --suite the official value, that orders the runs [default: the suite's first]."
-)
+@click.option("--by", help="Metric, or with --suite official value, that ranks the runs [default: the suite's first].")
 @intersect_option
-@click.option("--suite", help="A published benchmark: rank RUNs and published result files by its official numbers.")
+@click.option("--suite", help="Published benchmark whose official numbers rank RUNs and published result files.")
 @click.option(
-    "--data", type=click.Path(path_type=Path), help="With --suite: the benchmark's annotations, for published files."
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Folder of the benchmark's annotations, needed for published files with --suite.",
 )
 @json_option
 def leaderboard_command(
     runs: tuple[Path, ...], by: str | None, intersect: bool, suite: str | None, data: Path | None, json_: str | None
 ) -> None:
-    """Rank scored runs over the same episodes, and test which differ from the best.
+    """Rank scored runs over the same episodes and test which are worse than the best.
 
-    The differences from the best run are tested on the metric that orders the runs, corrected for their number. With
+    The differences from the best run are tested on the ranking metric, with p values corrected for their number. With
     --suite the best constant answer is ranked, too.
     """
     from dataclasses import asdict
@@ -156,10 +169,15 @@ def _rank_officially(paths: tuple[Path, ...], suite: str, data: Path | None, by:
 
 @click.command("noise-floor")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN RUN...")
-@click.option("--seeds", is_flag=True, help="The runs are of several trainings of one recipe: their models differ.")
+@click.option(
+    "--seeds", is_flag=True, help="Accept runs of different models: trainings of one recipe with different seeds."
+)
 @json_option
 def noise_floor_command(runs: tuple[Path, ...], seeds: bool, json_: str | None) -> None:
-    """The largest differences between runs of the same thing (A/A): smaller ones between two models are noise."""
+    """Print the largest difference per metric between repeated runs of the same model (A/A test).
+
+    A smaller difference between two models is noise.
+    """
     from prospect_eval.analysis.compare import compare_noise_floors
     from prospect_eval.metrics import all_metrics
     from prospect_eval.metrics.resources import make_scoring_resources
@@ -172,11 +190,11 @@ def noise_floor_command(runs: tuple[Path, ...], seeds: bool, json_: str | None) 
 
 @click.command("pareto")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
-@click.option("--quality", default="dst_head_jga", show_default=True, help="Any metric of which more is better.")
+@click.option("--quality", default="dst_head_jga", show_default=True, help="Quality metric, of which higher is better.")
 @intersect_option
 @json_option
 def pareto_command(runs: tuple[Path, ...], quality: str, intersect: bool, json_: str | None) -> None:
-    """Quality against bytes of cache over runs of strategies and budgets: the Pareto front."""
+    """Show the Pareto front of runs: quality against bytes of cache, over strategies and budgets."""
     from dataclasses import asdict
 
     from prospect_eval.analysis.pareto_front import pareto_front as quality_memory
@@ -195,7 +213,7 @@ def pareto_command(runs: tuple[Path, ...], quality: str, intersect: bool, json_:
     "--similarity",
     multiple=True,
     metavar="MODEL",
-    help="A sentence-transformers folder or cached name, besides all-MiniLM-L6-v2; repeatable.",
+    help="Sentence-transformers model (folder or cached name) to add to all-MiniLM-L6-v2. Repeatable.",
 )
 @click.option(
     "--threshold",
@@ -203,7 +221,7 @@ def pareto_command(runs: tuple[Path, ...], quality: str, intersect: bool, json_:
     multiple=True,
     default=(0.4, 0.5, 0.6),
     show_default=True,
-    help="A matched pair is correct above this cosine; repeatable.",
+    help="Cosine above which a matched pair is correct. Repeatable.",
 )
 @click.option(
     "--window",
@@ -211,7 +229,7 @@ def pareto_command(runs: tuple[Path, ...], quality: str, intersect: bool, json_:
     multiple=True,
     default=(0.5, 1.0, 2.0),
     show_default=True,
-    help="Factor on the matching window of the dataset; repeatable.",
+    help="Factor on the matching window of the dataset. Repeatable.",
 )
 @json_option
 def sensitivity_command(
@@ -221,10 +239,10 @@ def sensitivity_command(
     window: tuple[float, ...],
     json_: str | None,
 ) -> None:
-    """How matched_f1, content_accuracy and the order of the runs depend on the parameters of matching.
+    """Show how scores and ranking of runs depend on the matching parameters.
 
-    Scores every combination of similarity model, threshold and window over the episodes that all runs share. No run
-    folder is changed. Models are never downloaded.
+    Computes matched_f1 and content_accuracy for every combination of similarity model, threshold and window over the episodes that all runs share. Changes no
+    run folder and downloads no model.
     """
     from prospect_eval.analysis.sensitivity import matching_sensitivity as score_settings
 

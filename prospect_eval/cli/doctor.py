@@ -106,7 +106,7 @@ def _checkpoints() -> MachineCheck:
     return MachineCheck(
         "checkpoints",
         bool(names),
-        found or "none shipped",
+        found or "no released checkpoint",
         "" if names else "train one with `prospect train`",
         False,
     )
@@ -115,8 +115,8 @@ def _checkpoints() -> MachineCheck:
 def _cache() -> MachineCheck:
     folder = chosen_cache_dir()
     ok = folder is not None and is_cache_dir_writable(folder)
-    found = str(folder) if folder else "there is no home folder"
-    return MachineCheck("cache folder", ok, found, "" if ok else f"a temporary one is used; {ADVICE}", needed=False)
+    found = str(folder) if folder else "no home folder"
+    return MachineCheck("cache folder", ok, found, "" if ok else f"a temporary folder is used; {ADVICE}", needed=False)
 
 
 def _device() -> MachineCheck:

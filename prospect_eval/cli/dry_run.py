@@ -44,14 +44,18 @@ def dry_run_sweep(root: Path, grid: Grid, predictor: Predictor, episodes: LazyEp
     frames = [clip.end_frame - clip.start_frame for clip in clips]
     lines = [
         f"{format_count(runs, 'run')} of {format_count(len(clips), 'episode')}: {', '.join(map(sweep_checkpoint_folder, grid.ckpts))}; {', '.join(contexts)}",
-        *(f"each also with {knob} at {', '.join(f'{v:g}' for v in values)}" for knob, values in moved.items()),
-        f"into {root}: {there} there already",
+        *(f"each also at {knob} thresholds {', '.join(f'{v:g}' for v in values)}" for knob, values in moved.items()),
+        f"output: {root} ({there} of the runs are done)",
     ]
     if runs > there:
         shortest = min(range(len(clips)), key=frames.__getitem__)
         seconds = _seconds_a_frame(predictor, episodes, shortest, frames[shortest]) * sum(frames) * (runs - there)
-        lines.append(f"about {format_duration(seconds)} by the shortest episode alone; several at once are faster")
+        lines.append(_estimate(seconds))
     return lines
+
+
+def _estimate(seconds: float) -> str:
+    return f"estimated time: {format_duration(seconds)}, measured on the shortest episode alone; parallel episodes are faster"
 
 
 def _seconds_a_frame(predictor: Predictor, episodes: LazyEpisodes, place: int, frames: int) -> float:
@@ -81,16 +85,16 @@ def dry_run_evaluation(folder: Path, predictor: Predictor, episodes: LazyEpisode
     todo = [k for k, clip in enumerate(clips) if not run_folder_record_path(folder, clip.id).is_file()]
     hours = sum(frames[k] / clips[k].fps for k in todo) / 3600
     lines = [
-        f"{format_count(len(clips), 'episode')} of {format_count(len({clip.video for clip in clips}), 'video')}: {len(todo)} to replay, {hours:.2f} h;"
-        f" {len(clips) - len(todo)} there already",
-        f"model {predictor.name} ({predictor.digest[:12]}), strategy {predictor.knobs.strategy}, thresholds"
-        f" {predictor.knobs.speaking_threshold:g} and {predictor.knobs.update_threshold:g} from"
-        f" {predictor.thresholds_from or 'nowhere'}",
-        f"into {folder}",
+        f"{format_count(len(clips), 'episode')} of {format_count(len({clip.video for clip in clips}), 'video')}: {len(todo)} to replay"
+        f" ({hours:.2f} h of video), {len(clips) - len(todo)} done",
+        f"model {predictor.name} ({predictor.digest[:12]}), strategy {predictor.knobs.strategy}, speaking threshold"
+        f" {predictor.knobs.speaking_threshold:g}, update threshold {predictor.knobs.update_threshold:g}"
+        f" (source: {predictor.thresholds_from or 'unknown'})",
+        f"output: {folder}",
     ]
     if todo:
         shortest = min(todo, key=frames.__getitem__)
         left = sum(frames[k] for k in todo)
         seconds = _seconds_a_frame(predictor, episodes, shortest, frames[shortest]) * left / workers
-        lines.append(f"about {format_duration(seconds)} by the shortest episode alone; several at once are faster")
+        lines.append(_estimate(seconds))
     return lines

@@ -20,18 +20,18 @@ from prospect_core.util.errors import UserError
     "format_",
     type=click.Choice(["proassist", "mp4"]),
     required=True,
-    help="proassist: its result folders; mp4: annotated videos with subtitles.",
+    help="proassist: ProAssist's result folders; mp4: annotated videos with subtitles.",
 )
-@click.option("--output", type=click.Path(path_type=Path), required=True, help="A folder that does not exist yet.")
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder to create.")
 @click.option(
     "--similarity",
-    help="A sentence-transformers folder or cached name for the stored pairs [default: that of the last scoring].",
+    help="Sentence-transformers model (folder or cached name) for the stored pairs [default: that of the last scoring].",
 )
 def export_command(folder: Path, format_: str, output: Path, similarity: str | None) -> None:
-    """Write a RUN for other programs: as ProAssist's evaluation folders, or as annotated videos.
+    """Export a RUN as ProAssist's evaluation folders or as annotated videos.
 
-    ProAssist's evaluator reads the folders, one a data set, and `prospect-eval score` reads them back equal. The videos
-    show states, what was said and what was due next to the frames, and need the run's data.
+    ProAssist's evaluator reads the folders, one per dataset, and `prospect-eval score` reads them back without changes.
+    The videos show step states, predicted and reference turns next to the frames; they need the run's data.
     """
     if format_ == "mp4":
         _export_videos(folder, output)
@@ -54,7 +54,9 @@ def _export_videos(folder: Path, output: Path) -> None:
 
     config, records = read_run_folder_records(folder)
     if not config.data:
-        raise UserError(f"{folder}: was scored without data and has no videos; score it with --data FOLDER first")
+        raise UserError(
+            f"{folder}: has no videos, because it was scored without data; score it again with --data FOLDER"
+        )
     with progress_bar("videos") as advance:
         made = annotate_run_videos(records, open_suite_data(config.data, config.split), output, advance)
     print_line(f"{output}: {format_count(len(made), 'video')}")

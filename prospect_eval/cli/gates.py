@@ -22,13 +22,15 @@ if TYPE_CHECKING:
 
 @click.command("gate")
 @click.argument("folder", type=click.Path(path_type=Path), metavar="RUN")
-@click.option("--baseline", required=True, type=click.Path(path_type=Path), help="The file that RUN is held against.")
-@click.option("--rules", type=click.Path(path_type=Path), help="YAML of margins [default: those in the baseline].")
-@click.option("--strict", is_flag=True, help="Inconclusive fails too.")
-@click.option("--intersect", is_flag=True, help="Compare the common episodes where RUN has not the baseline's.")
-@click.option("--update", is_flag=True, help="Write RUN as the new baseline instead, with where it comes from.")
-@click.option("--markdown", type=click.Path(path_type=Path), help="Also a table for a pull request.")
-@click.option("--junit", type=click.Path(path_type=Path), help="Also JUnit XML for a CI system.")
+@click.option("--baseline", required=True, type=click.Path(path_type=Path), help="Baseline file to compare RUN with.")
+@click.option(
+    "--rules", type=click.Path(path_type=Path), help="YAML file with margins [default: those in the baseline]."
+)
+@click.option("--strict", is_flag=True, help="Let INCONCLUSIVE fail too.")
+@click.option("--intersect", is_flag=True, help="Compare only the episodes that RUN and the baseline share.")
+@click.option("--update", is_flag=True, help="Write RUN and its provenance as the new baseline instead of comparing.")
+@click.option("--markdown", type=click.Path(path_type=Path), help="Also write a Markdown table for a pull request.")
+@click.option("--junit", type=click.Path(path_type=Path), help="Also write JUnit XML for a CI system.")
 @json_option
 def gate_command(
     folder: Path,
@@ -41,11 +43,12 @@ def gate_command(
     junit: Path | None,
     json_: str | None,
 ) -> None:
-    """Hold a scored RUN against a baseline: PASS and INCONCLUSIVE end with 0, FAIL with 1 (--strict: both).
+    """Compare a scored RUN with a baseline and decide PASS, INCONCLUSIVE or FAIL.
 
-    The verdict lies in RUN/gate.json too; `prospect-eval report RUN` puts it at the top of the report.
+    Exit codes: 0 for PASS and INCONCLUSIVE, 1 for FAIL (with --strict for INCONCLUSIVE too), 3 if the baseline is
+    missing or of other data, or if the run has no episodes.
 
-    A baseline that is missing or of other data, and a run without episodes, end with 3.
+    The verdict is also written to RUN/gate.json; `prospect-eval report RUN` then shows it at the top of the report.
     """
     from dataclasses import replace
 
@@ -57,7 +60,7 @@ def gate_command(
     given = None if rules is None else _read_rules_file(rules)
     if update:
         if markdown or junit or json_:
-            raise UserError("gate --update judges nothing: leave --markdown, --junit and --json out")
+            raise UserError("gate --update only writes the baseline; remove --markdown, --junit and --json")
         _write_baseline(folder, baseline, given, str(rules or baseline))
         return
     result = gate(folder, baseline, given, intersect)
@@ -102,7 +105,7 @@ def _write_baseline(folder: Path, baseline: Path, rules: Rules | None, where: st
     baseline.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(baseline, text)
     if empty := [name for name, entry in made["metrics"].items() if entry["value"] is None]:
-        print_line(f"undefined in this run, so nothing is held against it: {', '.join(empty)}", err=True)
+        print_line(f"not compared by this baseline, because undefined in this run: {', '.join(empty)}", err=True)
     print_line(str(baseline.resolve()))
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,17 +18,18 @@ import click
 import numpy as np
 
 from prospect_eval.metrics import Metric, ScoringResources, all_metrics, delivery
+from prospect_eval.metrics.base import describe_metric_range
 from prospect_eval.metrics.families import DELIVERY, Family
 from prospect_eval.report.page import format_page_sentence
 
 #: (description, type that reads it) of each format
 FORMATS: dict[str, tuple[str, str]] = {
-    "dataset": ("`dataset.json` of a data set", "prospect_core.data.dataset:DatasetInfo"),
+    "dataset": ("`dataset.json` of a dataset", "prospect_core.data.dataset:DatasetInfo"),
     "episode": ("a row of a split's `.jsonl`", "prospect_core.timeline:Episode"),
-    "record": ("`episodes/*.json` of a run folder, one a replayed episode", "prospect_core.records:EpisodeRecord"),
+    "record": ("`episodes/*.json` of a run folder, one per replayed episode", "prospect_core.records:EpisodeRecord"),
     "run": ("`config` in `run.json` of a run folder", "prospect_eval.runs.executor:RunConfig"),
     "suite": ("a suite's YAML file", "prospect_eval.suites.suite:Suite"),
-    "shard": ("the list beside a store's shard", "prospect_core.features.shard_store:Shard"),
+    "shard": ("the list next to a shard of a feature store", "prospect_core.features.shard_store:Shard"),
 }
 
 
@@ -45,15 +45,16 @@ def make_handbook_formats_page() -> str:
     lines = [
         "# File formats",
         "",
-        "All files are UTF-8 JSON (suites are YAML of the same shape). The schemas are made from the",
+        "All files are UTF-8 JSON; suites are YAML with the same structure. The schemas are generated from the dataclasses",
+        "that read the files, and tests validate real files with them.",
+        "",
     ]
-    lines += ["dataclasses that read them, and the tests hold real files against them.", ""]
     for name, schema in make_handbook_schemas().items():
         what, place = FORMATS[name]
         lines += [f"## {name}", "", f"{what[0].upper()}{what[1:]}. [JSON Schema](schemas/{name}.json)", ""]
         lines += [_quoted(_type(place).__doc__ or ""), "", "| field | type | default |", "|---|---|---|"]
         for field, told in schema.get("properties", {}).items():
-            needed = "needed" if field in schema.get("required", ()) else f"`{told.get('default', '')!r}`"
+            needed = "required" if field in schema.get("required", ()) else f"`{told.get('default', '')!r}`"
             lines.append(f"| `{field}` | {_kind(told)} | {needed} |")
         lines.append("")
     return "\n".join(lines)
@@ -70,13 +71,13 @@ def make_handbook_metrics_page() -> str:
     lines = [
         "# Metric handbook",
         "",
-        "Made from the code. How values, intervals and gaps come about: [Metrics](../metrics.md). Bold: headline metrics, which",
-        "come first in every table.",
+        "Every metric with its definition; generated from the code. [Metrics](../metrics.md) explains values, intervals and",
+        "undefined values. Headline metrics are bold; they come first in every table.",
         "",
     ]
     for family, metrics in families.items():
         lines += [f"## {family.title}", "", _quoted(family.description), ""]
-        lines += ["| metric | range | better | unit | definition | failure mode |", "|---|---|---|---|---|---|"]
+        lines += ["| metric | range | better | unit | definition | how it can mislead |", "|---|---|---|---|---|---|"]
         lines += [_row(metric) for metric in metrics]
         lines.append("")
     return "\n".join(lines)
@@ -104,8 +105,8 @@ def make_handbook_configuration_page() -> str:
     lines = [
         "# Training configuration",
         "",
-        "For people who train: every key of `prospect train`, given as KEY=VALUE. Made from the code. Presets (`model=`,",
-        "`sampling=`, `loss=`, `optimiser=`, `run=`) change several keys; `prospect train --cfg` prints the result.",
+        "Every key of `prospect train`, given as KEY=VALUE; generated from the code. Presets (`model=`, `sampling=`,",
+        "`loss=`, `optimiser=`, `run=`) change several keys. `prospect train --cfg` prints the resulting configuration.",
         "",
     ]
     alone = False
@@ -148,12 +149,9 @@ def _quoted(text: str) -> str:
 
 
 def _row(metric: Metric) -> str:
-    low, high = (f"{bound:g}" if math.isfinite(bound) else "∞" for bound in metric.range)
-    if not math.isfinite(metric.range[0]):
-        low = "-∞"
     cells = [
         f"**`{metric.name}`**" if metric.headline else f"`{metric.name}`",
-        f"{low} .. {high}",
+        describe_metric_range(metric.range),
         metric.better or "–",
         metric.unit or "–",
         format_page_sentence(metric.definition) or "–",

@@ -29,13 +29,13 @@ def add_data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add --data, --suite, --split, --limit, --device and --dtype to a command that replays."""
     for option in reversed(
         (
-            click.option("--data", type=click.Path(path_type=Path), help="A dataset folder."),
-            click.option("--suite", help="A suite by name (workbench, workbench_long, proassist), or its YAML file."),
+            click.option("--data", type=click.Path(path_type=Path), help="Dataset folder."),
+            click.option("--suite", help="Suite name (workbench, workbench_long, proassist) or its YAML file."),
             click.option(
-                "--split", default=None, help="Split [default: the suite's, or test; to choose thresholds: val]."
+                "--split", default=None, help="Split [default: the suite's, or test; val when thresholds are chosen]."
             ),
-            click.option("--limit", type=click.IntRange(min=1), help="At most so many episodes."),
-            click.option("--device", default="cpu", show_default=True, help="Torch device."),
+            click.option("--limit", type=click.IntRange(min=1), help="Maximum number of episodes [default: all]."),
+            click.option("--device", default="cpu", show_default=True, help="Torch device, such as cpu or cuda:0."),
             dtype_option,
         )
     ):
@@ -54,15 +54,15 @@ def add_endpoint_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(
         (
             click.option(
-                "--timeout", type=Number(min=1), default=120, show_default=True, help="Seconds for a reply."
+                "--timeout", type=Number(min=1), default=120, show_default=True, help="Maximum seconds to wait for a reply."
             ),
             click.option(
                 "--key-variable", default="OPENAI_API_KEY", show_default=True,
-                help="Environment variable of the endpoint's key.",
+                help="Environment variable that holds the endpoint's key.",
             ),
             click.option(
                 "--request-option", "request_options", multiple=True, metavar="KEY=VALUE", callback=_request_options,
-                help="A parameter of each request, such as max_tokens=2048; KEY=null leaves one out. Repeatable.",
+                help="Parameter of each request, such as max_tokens=2048; KEY=null removes one. Repeatable.",
             ),
         )
     ):  # fmt: skip
@@ -82,7 +82,7 @@ class Thresholds(Numbers):
         except ValueError:
             found = []
         if not found or not all(0 <= number <= 1 for number in found):
-            self.fail(f"{value!r}: give numbers in 0..1 with commas between, as in 0.3,0.5", param, ctx)
+            self.fail(f"{value!r}: give numbers from 0 to 1, separated by commas, such as 0.3,0.5", param, ctx)
         return found
 
 
@@ -104,7 +104,7 @@ class WindowParameter(Sides):
         except ValueError:
             late = early = math.nan
         if not (math.isfinite(late) and math.isfinite(early) and early >= 0):
-            self.fail(f"{value!r}: give seconds late and early, as in 3,6, or auto", param, ctx)
+            self.fail(f"{value!r}: give seconds late and early, such as 3,6, or auto", param, ctx)
         return abs(late), early
 
 
@@ -114,19 +114,19 @@ def add_match_options(command: Callable[..., Any]) -> Callable[..., Any]:
         (
             click.option(
                 "--window", type=WindowParameter(),
-                help="Matching window in seconds late and early for every data set [default: auto, that of each].",
+                help="Matching window of every dataset, in seconds late and early [default: auto, each dataset's own].",
             ),
             click.option(
                 "--factor", type=Number(min=0), default=DISTANCE_FACTOR, show_default=True,
-                help="Weight of the distance in time in the cost of a pair.",
+                help="Weight of the time difference in the cost of a pair.",
             ),
             click.option(
                 "--power", type=Number(min=0, min_open=True), default=DISTANCE_POWER, show_default=True,
-                help="Power of the distance in time in the cost of a pair.",
+                help="Exponent of the time difference in the cost of a pair.",
             ),
             click.option(
                 "--threshold", type=Number(min=-1, max=1), default=GOOD_SIMILARITY, show_default=True,
-                help="A matched pair is correct when its cosine is above this.",
+                help="Cosine above which a matched pair is correct.",
             ),
         )
     ):  # fmt: skip
@@ -149,7 +149,7 @@ class Budgets(Numbers):
                 number = 0.0
             found.append(number / 100 if part.strip().endswith("%") else number)
         if not all(0 < number <= 1 or (number.is_integer() and number > 1) for number in found):
-            self.fail(f"{value!r}: give tokens or shares with commas between, as in 1/2,600", param, ctx)
+            self.fail(f"{value!r}: give tokens or shares, separated by commas, such as 1/2,600", param, ctx)
         return found
 
 

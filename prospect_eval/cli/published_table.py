@@ -21,8 +21,8 @@ def print_published_table(tables: Sequence[ProfileTable], similarity: str) -> No
     reasons: list[str] = []
     for table in tables:
         drawn = Drawn(title=Text(_title(table, len(tables) - 1)), title_style="italic")
-        for column in ("published", "value", "ours", "value", "differs"):
-            drawn.add_column(column, justify="right" if column in ("value", "differs") else "left", no_wrap=True)
+        for column in ("published", "value", "PROSPECT", "value", "reason"):
+            drawn.add_column(column, justify="right" if column in ("value", "reason") else "left", no_wrap=True)
         for row in table.rows:
             drawn.add_row(
                 row.name, _number(row.published), row.ours_name or "–", _number(row.ours), _mark(row, reasons)
@@ -35,9 +35,9 @@ def print_published_table(tables: Sequence[ProfileTable], similarity: str) -> No
 
 def _title(table: ProfileTable, others: int) -> str:
     if table.window_s is None:
-        return f"all: {format_count(table.streams, 'stream')}; published: mean of {others} data sets without weights"
+        return f"all: {format_count(table.streams, 'stream')}; published: unweighted mean of {others} datasets"
     late, early = table.window_s
-    name = table.dataset or "no data set named"
+    name = table.dataset or "dataset not named"
     return f"{name}: {format_count(table.streams, 'stream')}, window {late:g} s late, {early:g} s early"
 
 

@@ -30,57 +30,73 @@ if TYPE_CHECKING:
 
 @click.command("run")
 @click.option(
-    "--ckpt", required=True, help="A checkpoint folder, a shipped name, baseline:NAME, hf:NAME or endpoint:MODEL."
+    "--ckpt",
+    required=True,
+    help="Checkpoint folder, name of a released checkpoint, baseline:NAME, hf:NAME or endpoint:MODEL.",
 )
 @add_data_options
-@click.option(
-    "--strategy", help="What to do when the context reaches its budget [default: the suite's first, or none]."
-)
-@click.option("--budget", type=click.IntRange(min=1), help="Context budget in tokens.")
+@click.option("--strategy", help="Context strategy when the budget is reached [default: the suite's first, or none].")
+@click.option("--budget", type=click.IntRange(min=1), help="Context budget in tokens [default: unlimited].")
 @click.option(
     "--cache-dtype",
     type=click.Choice(["model", "int8", "fp8"]),
     default="model",
     show_default=True,
-    help="How keys and values are stored.",
+    help="Number format of the KV cache.",
 )
-@click.option("--speaking-threshold", type=Number(0, 1), help="Instead of the checkpoint's own.")
-@click.option("--update-threshold", type=Number(0, 1), help="Instead of the checkpoint's own.")
+@click.option("--speaking-threshold", type=Number(0, 1), help="Speaking threshold [default: the checkpoint's].")
+@click.option("--update-threshold", type=Number(0, 1), help="Update threshold [default: the checkpoint's].")
 @click.option("--output", type=click.Path(path_type=Path), help="Run folder [default: runs/CKPT-DATA-STRATEGY].")
-@click.option("--on-error", type=click.Choice(["fail", "skip"]), default="fail", show_default=True)
+@click.option(
+    "--on-error",
+    type=click.Choice(["fail", "skip"]),
+    default="fail",
+    show_default=True,
+    help="When an episode fails: stop, or skip it and count it as the worst value.",
+)
 @click.option(
     "--protocol",
     metavar="NAME|SWITCH=VALUE,...",
-    help="The suite's protocol, such as official, or switches such as history=gold [default: the suite's first].",
+    help="Protocol of the suite, such as official, or switches such as history=gold [default: the suite's first].",
 )
 @click.option(
     "--on-missing",
     type=click.Choice(["fail", "skip"]),
-    help="Videos that are missing: list them and stop, or run the others [default: fail for published benchmarks].",
+    help="When videos are missing: list them and stop, or run the others [default: fail for published benchmarks].",
 )
 @click.option(
     "--streams",
     type=click.IntRange(min=1),
     default=STREAMS,
     show_default=True,
-    help="Episodes replayed at once; changes no number.",
+    help="Number of episodes replayed in parallel; does not change results.",
 )
-@click.option("--features", metavar="STORE", help="What `prospect data features` has made, a folder or s3://... .")
+@click.option("--features", metavar="STORE", help="Output of `prospect data features`: a folder or s3://bucket/path.")
 @worker_options
-@click.option("--endpoint", metavar="URL", help="Of endpoint:MODEL, as in http://127.0.0.1:8000/v1.")
+@click.option(
+    "--endpoint", metavar="URL", help="Address of the API of endpoint:MODEL, such as http://127.0.0.1:8000/v1."
+)
 @add_endpoint_options
 @click.option(
     "--frames-shown",
     type=click.IntRange(min=1),
     metavar="N",
-    help="The newest pictures that hf:NAME (default: all) and endpoint:MODEL (default: 16) are shown at once.",
+    help="Number of newest frames per request to hf:NAME [default: all] or endpoint:MODEL [default: 16].",
 )
-@click.option("--teacher-forced", is_flag=True, help="Also a pass over the reference's own context (a diagnostic).")
-@click.option("--latency", type=click.IntRange(min=1), metavar="N", help="Also time a plain pass over N episodes.")
-@click.option("--dry-run", is_flag=True, help="Say what would be replayed, where to, and about how long that takes.")
+@click.option("--teacher-forced", is_flag=True, help="Also run a diagnostic pass over the reference's own context.")
+@click.option(
+    "--latency",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Also measure latency in a frame-by-frame pass over N episodes.",
+)
+@click.option("--dry-run", is_flag=True, help="Print what would be replayed and the estimated time, then exit.")
 @json_option
 def run_command(dry_run: bool, json_: str | None, **given: Any) -> None:
-    """Replay a test split through a model, score it and write the report. Starting it again goes on."""
+    """Replay a split through a model, score the predictions and write the report.
+
+    After an interruption, run the same command again to continue.
+    """
     from prospect_eval.api import evaluate, prepare_checked
     from prospect_eval.cli.dry_run import dry_run_evaluation
 
@@ -131,11 +147,14 @@ def _report_replay(done: Evaluated, err: bool) -> None:
 
 
 @click.command("calibrate")
-@click.option("--ckpt", required=True, help="The checkpoint folder whose thresholds are chosen.")
+@click.option("--ckpt", required=True, help="Checkpoint folder to store the thresholds in.")
 @add_data_options
-@click.option("--force", is_flag=True, help="Choose on test data all the same; the checkpoint says so from then on.")
+@click.option("--force", is_flag=True, help="Allow test data; the checkpoint and its reports are marked.")
 def calibrate_command(ckpt: str, split: str | None, force: bool, **given: Any) -> None:
-    """Choose the speaking and update thresholds on validation data and store them in the checkpoint."""
+    """Choose the thresholds of a checkpoint on validation data.
+
+    Stores the speaking and the update threshold in the checkpoint.
+    """
     from prospect_core.checkpoints.folders import SHIPPED, find_checkpoint_folder
     from prospect_core.checkpoints.thresholds import make_thresholds_entry
     from prospect_core.train.validation import settle_validation_thresholds
@@ -149,12 +168,12 @@ def calibrate_command(ckpt: str, split: str | None, force: bool, **given: Any) -
     split = split or "val"
     if split.startswith("test") and not force:
         raise UserError(
-            f"--split {split}: thresholds are chosen on validation data, never on test data (--force does it and marks"
-            " the checkpoint)"
+            f"--split {split}: choose thresholds on validation data, not on test data (--force allows it and marks the"
+            " checkpoint)"
         )
     if find_checkpoint_folder(ckpt).resolve().parent == SHIPPED.resolve():
         raise UserError(
-            f"--ckpt {ckpt}: comes with the package, thresholds and all; calibrate a copy of {find_checkpoint_folder(ckpt)}"
+            f"--ckpt {ckpt}: released checkpoints keep their thresholds; calibrate a copy of {find_checkpoint_folder(ckpt)}"
         )
     _, dataset = open_source_from_options(given["data"], given["suite"], split)
     episodes = select_run_episodes(dataset, split, given["limit"])

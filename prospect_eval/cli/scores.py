@@ -32,31 +32,33 @@ if TYPE_CHECKING:
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
-    help="The dataset folder that the predictions are about, or the files of a published benchmark.",
+    help="Dataset folder of the predictions, or the files of a published benchmark.",
 )
-@click.option("--suite", help="A built-in suite instead (workbench), or the published benchmark of result files.")
-@click.option("--model", metavar="NAME", help="Which model to read in result files of a benchmark that hold several.")
-@click.option("--split", default="test", show_default=True)
-@click.option("--output", type=click.Path(path_type=Path), help="Run folder for others' predictions.")
+@click.option("--suite", help="Suite of the predictions instead of --data (workbench), or the published benchmark.")
+@click.option("--model", metavar="NAME", help="Model to read from benchmark result files that hold several.")
+@click.option("--split", default="test", show_default=True, help="Split of the predictions.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="Run folder for imported predictions [default: runs/scored-NAME]."
+)
 @click.option(
     "--similarity",
-    help="A sentence-transformers folder or cached name [default: that of the last scoring, or all-MiniLM-L6-v2].",
+    help="Sentence-transformers model (folder or cached name) [default: that of the last scoring, or all-MiniLM-L6-v2].",
 )
 @click.option(
     "--words-per-minute",
     type=Number(min=1),
     default=WORDS_PER_MINUTE,
     show_default=True,
-    help="Speech rate of the latency-aware scores.",
+    help="Speech rate for the latency-aware metrics.",
 )
 @add_match_options
 @click.option(
-    "--dataset", default="", metavar="NAME", help="The data set of streams that name none: sets their window."
+    "--dataset", default="", metavar="NAME", help="Dataset of streams that name none; sets their matching window."
 )
 @click.option(
     "--profile",
     type=click.Choice(["proassist"]),
-    help="Print the published scores next to ours, with the reason for each difference; writes published.json too.",
+    help="Also compute the published scores, print the reason for each difference and write published.json.",
 )
 @json_option
 def score_command(
@@ -67,11 +69,11 @@ def score_command(
     json_: str | None,
     **given: Any,
 ) -> None:
-    """Score a run folder again, or PREDICTIONS of any model.
+    """Score a run folder again, or the predictions of any model.
 
-    PREDICTIONS are records, ProAssist's prediction files, or result files of a published benchmark. No model is loaded.
-    Rewrites metrics.json, counts.json and report.html. Result files of a published benchmark are scored by its official
-    formulas; with --output, official.json is written there.
+    PREDICTIONS is a run folder, a file of records, ProAssist's prediction files, or result files of a published benchmark.
+    Loads no model. Rewrites metrics.json, counts.json and report.html. Official formulas score the result files of a
+    published benchmark; with --output, official.json is written there.
     """
     suite = given["suite"]
     if suite and is_benchmark_suite(suite) and not (predictions[0] / "run.json").is_file():
@@ -79,7 +81,7 @@ def score_command(
         return
     if len(predictions) > 1 or given.pop("model"):
         raise UserError(
-            "several PREDICTIONS and --model are for result files of a published benchmark: give --suite NAME"
+            "several PREDICTIONS and --model work only with result files of a published benchmark; give --suite NAME"
         )
     _score_predictions(predictions[0], output, similarity, profile, json_, given)
 
@@ -97,7 +99,7 @@ def _score_predictions(
     if (predictions / "run.json").is_file():
         if output or any(given[name] for name in ("data", "suite", "dataset")):
             raise UserError(
-                f"{predictions}: a run folder knows its data; leave --data, --suite, --dataset and --output out"
+                f"{predictions}: a run folder names its data; remove --data, --suite, --dataset and --output"
             )
     else:
         folder = output or Path("runs") / f"scored-{predictions.stem}"
@@ -138,20 +140,26 @@ def _say_aside(line: str) -> None:
 
 
 @click.command("judge")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=click.Path(path_type=Path), metavar="RUN")
 @click.option(
-    "--endpoint", required=True, metavar="URL", help="An OpenAI-compatible API, as in http://127.0.0.1:8000/v1."
+    "--endpoint", required=True, metavar="URL", help="OpenAI-compatible API, such as http://127.0.0.1:8000/v1."
 )
-@click.option("--model", required=True, help="The judge's name there.")
-@click.option("--repeats", type=click.IntRange(1, 20), default=3, show_default=True, help="Judgements of a dialogue.")
-@click.option("--workers", type=click.IntRange(1, 64), default=4, show_default=True, help="Questions open at once.")
+@click.option("--model", required=True, help="Name of the LLM judge at the endpoint.")
+@click.option(
+    "--repeats", type=click.IntRange(1, 20), default=3, show_default=True, help="Number of judgments per dialogue."
+)
+@click.option(
+    "--workers", type=click.IntRange(1, 64), default=4, show_default=True, help="Number of parallel requests."
+)
 @add_endpoint_options
-@click.option("--max-tokens", type=click.IntRange(min=64), default=700, show_default=True, help="Longest reply.")
+@click.option(
+    "--max-tokens", type=click.IntRange(min=64), default=700, show_default=True, help="Maximum tokens of a reply."
+)
 @json_option
 def judge_command(folder: Path, json_: str | None, **given: Any) -> None:
-    """Have a language model judge the dialogues of a run: writes judge.json to the run folder.
+    """Let a language model grade the dialogues of a run.
 
-    Sends the dialogues to the endpoint. Beside `run --endpoint` no other command touches a network.
+    Sends the dialogues to the endpoint and writes judge.json to the run folder.
     """
     from prospect_core.util.atomic import write_atomic
     from prospect_core.util.json_io import dump_json
@@ -175,9 +183,9 @@ def judge_command(folder: Path, json_: str | None, **given: Any) -> None:
 
 
 @click.command("report")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=click.Path(path_type=Path), metavar="RUN")
 def report_command(folder: Path) -> None:
-    """Write report.html of a scored run folder again."""
+    """Write report.html of a scored RUN again, without scoring it again."""
     from prospect_eval.report.pages.run_page import write_run_page
     from prospect_eval.runs.folder import read_run_folder_records
     from prospect_eval.runs.schemas import read_metrics_schema
@@ -192,10 +200,10 @@ def report_command(folder: Path) -> None:
 @click.argument("root", default="runs", type=click.Path(path_type=Path))
 @json_option
 @click.option(
-    "--html", type=click.Path(path_type=Path), help="Write a page over all of them, with each metric's history."
+    "--html", type=click.Path(path_type=Path), help="Write an HTML page with all runs and each metric's history."
 )
 def ls_command(root: Path, json_: str | None, html: Path | None) -> None:
-    """The run folders in or below ROOT [default: runs], the newest first."""
+    """List the run folders in and below ROOT [default: runs], newest first."""
     from dataclasses import asdict
 
     from prospect_eval.runs.catalog import catalog_runs
@@ -210,14 +218,14 @@ def ls_command(root: Path, json_: str | None, html: Path | None) -> None:
     if runs:
         print_runs_table(runs, root)
     else:
-        print_line(f"{root}: holds no run folder")
+        print_line(f"{root}: no run folder found; `prospect-eval run` makes one")
 
 
 @click.command("show")
 @click.argument("folder", type=click.Path(path_type=Path), metavar="RUN")
 @json_option
 def show_command(folder: Path, json_: str | None) -> None:
-    """The stored scores of a RUN as a table; nothing is computed."""
+    """Print the stored scores of a RUN as a table, without computing anything."""
     from prospect_eval.runs.schemas import read_metrics_schema, read_run_schema
 
     metrics = read_metrics_schema(folder)
@@ -228,7 +236,10 @@ def show_command(folder: Path, json_: str | None) -> None:
 @click.command("doctor")
 @json_option
 def doctor_command(json_: str | None) -> None:
-    """Print what this machine has and lacks."""
+    """Check that this machine has everything an evaluation needs.
+
+    Checks packages, video decoding, similarity model, METEOR, checkpoints, cache folder and device.
+    """
     from dataclasses import asdict
 
     from rich.text import Text

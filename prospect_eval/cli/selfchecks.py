@@ -22,16 +22,16 @@ from prospect_eval.cli.options import open_source_from_options
 
 
 @click.command("selfcheck")
-@click.option("--data", type=click.Path(path_type=Path), help="A dataset folder.")
-@click.option("--suite", help="A suite by name, or its YAML file.")
-@click.option("--split", default="test", show_default=True, help="The split whose reference is perturbed.")
-@click.option("--limit", type=click.IntRange(min=1), help="Maximum number of episodes.")
+@click.option("--data", type=click.Path(path_type=Path), help="Dataset folder.")
+@click.option("--suite", help="Suite name or its YAML file.")
+@click.option("--split", default="test", show_default=True, help="Split whose reference is perturbed.")
+@click.option("--limit", type=click.IntRange(min=1), help="Maximum number of episodes [default: all].")
 @json_option
 def selfcheck_command(data: Path | None, suite: str | None, split: str, limit: int | None, json_: str | None) -> None:
-    """Check on your data that the metrics notice what they should: delayed, dropped, repeated or exchanged words.
+    """Check on your data that each metric reacts to errors as expected.
 
-    The reference is taken as a prediction and perturbed in six ways of two sizes. A metric has to fall, rise or stay as
-    the table of perturbations says; where one does not, the command ends with 3.
+    The reference is scored as a prediction with six perturbations (such as delayed, dropped or exchanged utterances) of
+    two sizes. Exit code 3 means that a metric did not fall, rise or stay as expected.
     """
     from dataclasses import asdict
 
@@ -48,7 +48,7 @@ def selfcheck_command(data: Path | None, suite: str | None, split: str, limit: i
         from rich import box
         from rich.table import Table
 
-        table = Table(title=f"oracle over {format_count(len(episodes), 'episode')}, perturbed", box=box.SIMPLE_HEAD)
+        table = Table(title=f"perturbed reference of {format_count(len(episodes), 'episode')}", box=box.SIMPLE_HEAD)
         for column in ("perturbation", "metric", "expected", "none", "small", "large", "status"):
             table.add_column(column, no_wrap=True)
         for check in checks:
@@ -57,6 +57,6 @@ def selfcheck_command(data: Path | None, suite: str | None, split: str, limit: i
             )
         make_console(unseen=110).print(table)
         violated = sum(check.status == "violated" for check in checks)
-        print_line(f"{format_count(len(checks), 'expectation')}, {violated} violated")
+        print_line(f"{violated} of {format_count(len(checks), 'expectation')} violated")
     if any(check.status == "violated" for check in checks):
         raise SystemExit(EXIT_INCOMPLETE)

@@ -21,36 +21,49 @@ if TYPE_CHECKING:
     from prospect_eval.runs.evaluation import EvaluationOptions
 
 CLOSED = [0.1, 0.3, 0.5, 0.7, 0.9]
+TEST_DATA_NOTE = "note: these curves use test data; choose thresholds on validation data (--split val)"
 
 
 @click.command("sweep")
 @click.argument("folder", required=False, type=click.Path(path_type=Path), metavar="[RUN]")
-@click.option("--ckpt", multiple=True, help="A checkpoint folder or a shipped name; may be given more than once.")
+@click.option("--ckpt", multiple=True, help="Checkpoint folder or name of a released checkpoint. Repeatable.")
 @add_data_options
-@click.option("--strategies", help="With commas between [default: the suite's].")
-@click.option("--budgets", type=Budgets(), help="As in 1/2,600 [default: the suite's].")
-@click.option("--closed-loop", is_flag=True, help="Replay at speaking thresholds 0.1,0.3,0.5,0.7,0.9, or those given.")
-@click.option("--speaking", type=Thresholds(), help="Speaking thresholds to move to.")
-@click.option("--update", type=Thresholds(), help="Update thresholds to move to.")
+@click.option("--strategies", help="Context strategies, separated by commas [default: the suite's].")
 @click.option(
-    "--quality", default="dst_head_jga", show_default=True, help="Of the front: any metric of which more is better."
+    "--budgets",
+    type=Budgets(),
+    help="Budgets in tokens or as shares of the unlimited context, such as 600,1/2 [default: the suite's].",
 )
-@click.option("--dry-run", is_flag=True, help="Tell what would run and about how long it takes.")
+@click.option(
+    "--closed-loop", is_flag=True, help="Also replay at the speaking thresholds 0.1,0.3,0.5,0.7,0.9, or at those given."
+)
+@click.option("--speaking", type=Thresholds(), help="Speaking thresholds to replay or evaluate, such as 0.3,0.5.")
+@click.option("--update", type=Thresholds(), help="Update thresholds to replay or evaluate, such as 0.3,0.5.")
+@click.option(
+    "--quality",
+    default="dst_head_jga",
+    show_default=True,
+    help="Quality metric of the Pareto front, of which higher is better.",
+)
+@click.option("--dry-run", is_flag=True, help="Print the planned runs and the estimated time, then exit.")
 @click.option("--output", type=click.Path(path_type=Path), help="Folder of the runs [default: runs/sweep-CKPT].")
 def sweep_command(folder: Path | None, ckpt: tuple[str, ...], dry_run: bool, **given: Any) -> None:
-    """Replay --ckpt under strategies, budgets and thresholds: a run folder each, sweep.json over all of them.
+    """Replay a checkpoint under several strategies, budgets and thresholds.
 
-    With a RUN instead: what its stored probabilities would have decided at other thresholds (open loop: what the model
-    would then have read in its context is not asked), in thresholds.json there.
+    Writes a run folder for each setting, and sweep.json and report.html for all. With a RUN instead of --ckpt: evaluate other thresholds on its stored probabilities (open loop, without replaying the
+    model) and write thresholds.json to the run folder.
     """
     if not ckpt:
         replays = ("closed_loop", "data", "suite", "split", "limit", "output", "strategies", "budgets")
         if folder is None or dry_run or any(given[name] for name in replays):
-            raise UserError("sweep without --ckpt reads the probabilities of a RUN: give its folder alone")
+            raise UserError(
+                "sweep without --ckpt reads the stored probabilities of a RUN; give a run folder and no options but"
+                " --speaking and --update"
+            )
         _open_loop(folder, sorted({*(given["speaking"] or ()), *(given["update"] or ())}))
         return
     if folder is not None:
-        raise UserError("sweep --ckpt replays a model: give --data or --suite, and no RUN")
+        raise UserError("sweep takes either --ckpt, with --data or --suite, or a RUN")
     _closed_loop(ckpt, dry_run, given)
 
 
@@ -68,7 +81,7 @@ def _closed_loop(ckpt: tuple[str, ...], dry_run: bool, given: dict[str, Any]) ->
     grid = Grid(ckpt, names, tuple(given["budgets"] or chosen.budgets), moved)
     split = given["split"] or ("val" if any(moved.values()) else chosen.split)
     if split.startswith("test") and any(moved.values()):
-        print_line("a curve over test data is there to be looked at, not to choose a threshold from", err=True)
+        print_line(TEST_DATA_NOTE, err=True)
     predictor = PredictorOptions(device=given["device"], dtype=given["dtype"])
     options = EvaluationOptions(ckpt[0], given["data"], given["suite"], split, given["limit"], predictor=predictor)
     root = given["output"] or Path("runs") / f"sweep-{'-'.join(map(sweep_checkpoint_folder, ckpt))}"
@@ -156,9 +169,9 @@ def _open_loop(folder: Path, thresholds: list[float]) -> None:
     config, records = read_run_folder_records(folder)
     result = open_loop_thresholds(records, thresholds or GRID) | {"split": config.split, "model": config.model}
     if not any(result["curves"].values()):
-        raise DataError(f"{folder}: its records hold no probabilities; sweep --ckpt replays instead")
+        raise DataError(f"{folder}: the records hold no probabilities; replay the model with sweep --ckpt")
     if config.split.startswith("test"):
-        print_line("a curve over test data is there to be looked at, not to choose a threshold from", err=True)
+        print_line(TEST_DATA_NOTE, err=True)
     write_atomic(folder / "thresholds.json", dump_json(result, indent=1) + "\n")
     print_threshold_curves_table(result)
     print_line(str((folder / "thresholds.json").resolve()))

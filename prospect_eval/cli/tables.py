@@ -60,7 +60,7 @@ def print_scores_table(model: str, metrics: dict[str, Any], first: Sequence[str]
         print_line(_failed_line(episodes))
     make_console(unseen=SCORES_WIDTH).print(table)
     if max((entry["n_videos"] for entry in metrics["metrics"].values()), default=0) == 1:
-        print_line("No intervals: they are taken over videos, and there is only one.")
+        print_line("no intervals: they need at least two videos, and the run has one")
 
 
 def _failed_line(episodes: dict[str, Any]) -> str:
@@ -68,7 +68,7 @@ def _failed_line(episodes: dict[str, Any]) -> str:
     failed = episodes["failed_ids"]
     names = ", ".join(failed[:NAMED]) + (", ..." if len(failed) > NAMED else "")
     total = episodes["scored"] + episodes["failed"]
-    return f"{len(failed)} of {total} episodes failed or are missing and count as the worst value: {names}"
+    return f"{len(failed)} of {total} episodes failed or are missing; they count as the worst value: {names}"
 
 
 def print_runs_table(runs: Sequence[Run], root: Path) -> None:
@@ -102,7 +102,7 @@ def print_episode_changes_table(changes: Sequence[EpisodeChange]) -> None:
     """Print the most changed episodes with their changes."""
     console = make_console(highlight=False, unseen=150)
     for change in changes:
-        console.print(f"{change.episode} (changed by {change.score:.2f})")
+        console.print(f"{change.episode} (change {change.score:.2f})")
         for reason in change.why:
             console.print(f"  {reason}")
 
@@ -153,7 +153,7 @@ def print_judge_table(result: dict[str, Any]) -> None:
     from prospect_eval.report.page import format_page_interval, format_page_number
 
     table = Table(title=f"judge {result['judge']}")
-    for column in ("criterion", "1..5", "95 % interval", "repeats equal", "alpha"):
+    for column in ("criterion", "grade (1 to 5)", "95 % interval", "equal repeats", "alpha"):
         table.add_column(column, justify="left" if column == "criterion" else "right")
     for name, entry in result["metrics"].items():
         agreed = result["agreement"][name]
@@ -167,8 +167,8 @@ def print_judge_table(result: dict[str, Any]) -> None:
     console = make_console()
     console.print(table)
     wrong, asked = result["replies"]["unreadable"], result["replies"]["asked"]
-    told = "; ".join(f"{reason}: {count}" for reason, count in wrong.items())
-    console.print(f"{sum(wrong.values())} of {asked} replies could not be read{f' ({told})' if told else ''}")
+    reasons = "; ".join(f"{reason}: {count}" for reason, count in wrong.items())
+    console.print(f"{sum(wrong.values())} of {asked} replies were unreadable{f' ({reasons})' if reasons else ''}")
 
 
 def print_pareto_front_table(result: dict[str, Any]) -> None:
@@ -178,7 +178,7 @@ def print_pareto_front_table(result: dict[str, Any]) -> None:
     from prospect_eval.report.page import format_page_interval, format_page_number
 
     table = Table(title=f"{result['quality']} against {result['memory']}")
-    for column in ("front", "strategy", "budget", "bytes", "of none", result["quality"], "95 % interval", "run"):
+    for column in ("front", "strategy", "budget", "bytes", "share of none", result["quality"], "95 % interval", "run"):
         table.add_column(column, justify="left" if column in ("strategy", "run") else "right")
     for point in result["points"]:
         budget = "–" if point.budget is None else str(point.budget)
@@ -213,10 +213,10 @@ def print_sensitivity_table(result: Sensitivity) -> None:
         if all(value is None for row in rows for value in row.values):
             print_line(f"{metric}: undefined in every run")
             continue
-        title = f"{metric} over {format_count(result.episodes, 'episode')}; * is the default setting"
+        title = f"{metric} over {format_count(result.episodes, 'episode')}; * marks the default setting"
         table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
         table.add_column("similarity", no_wrap=True, max_width=20, overflow="ellipsis")
-        for column in ("good", "window", *letters, "order", "tau"):
+        for column in ("correct", "window", *letters, "ranking", "tau"):
             table.add_column(column, justify="right", no_wrap=True)
         for row in rows:
             mark = "*" if row.default else ""
@@ -236,7 +236,7 @@ def _say_changed_order(metric: str, rows: Sequence[SensitivityRow]) -> None:
     taus = [row.tau for row in rows if row.tau is not None]
     lowest = f"; lowest tau {min(taus):.2f}" if taus else ""
     print_line(
-        f"{metric}: the order of the runs differs from the default setting's in {other} of {len(rows)} settings{lowest}"
+        f"{metric}: the ranking of the runs differs from the default setting's in {other} of {len(rows)} settings{lowest}"
     )
 
 

@@ -41,7 +41,8 @@ _metric = partial(Metric, family=PASSES)
 
 Measured = tuple[str, EpisodeLatency]
 _EDGES_MS = 0.001 * np.exp(0.005 * np.arange(5001))
-UNMEASURED = "not measured: `prospect-eval run --latency N` measures it in a plain pass over N episodes"
+UNMEASURED = "not measured; `prospect-eval run --latency N` measures it in a latency pass over N episodes"
+_MACHINE = "Depends on the machine and on the other programs that run on it."
 
 
 def _histogram(ms: Sequence[float]) -> np.ndarray:
@@ -56,7 +57,7 @@ def _quantile(counts: np.ndarray, q: float) -> np.ndarray:
     return np.asarray(np.where(total > 0, _EDGES_MS[place], np.nan))
 
 
-def _of_times(take: Callable[[EpisodeLatency], Sequence[float]], q: float, name: str) -> Metric:
+def _of_times(take: Callable[[EpisodeLatency], Sequence[float]], q: float, name: str, definition: str) -> Metric:
     def counts(measured: Any) -> np.ndarray | str:
         times = take(measured)
         return _histogram([1000 * t for t in times]) if times else "the model never spoke"
@@ -75,6 +76,8 @@ def _of_times(take: Callable[[EpisodeLatency], Sequence[float]], q: float, name:
         range=POSITIVE,
         sample=sample,
         exact=lambda samples: float(np.quantile(np.concatenate(samples), q)),
+        definition=definition,
+        failure_mode=_MACHINE,
     )
 
 
@@ -82,12 +85,40 @@ def _real_time(measured: Any) -> np.ndarray:
     return np.array([sum(measured.steps) + measured.decoding, measured.video_seconds])
 
 
+_FRAME_QUANTILES = {50: "Median", 95: "95th percentile", 99: "99th percentile"}
 METRICS = [
-    *(_of_times(lambda m: m.steps, p / 100, f"ms_per_frame_p{p}") for p in (50, 95, 99)),
-    _of_times(lambda m: m.first_tokens, 0.5, "time_to_first_token_ms"),
-    _metric("real_time_factor", _real_time, ratio, {"pass": "plain"}, better="lower", range=POSITIVE),
+    *(
+        _of_times(
+            lambda m: m.steps,
+            p / 100,
+            f"ms_per_frame_p{p}",
+            f"{quantile} of the milliseconds of one frame: vision, decisions, reply and compression.",
+        )
+        for p, quantile in _FRAME_QUANTILES.items()
+    ),
+    _of_times(
+        lambda m: m.first_tokens,
+        0.5,
+        "time_to_first_token_ms",
+        "Median milliseconds from a frame to the first token of the reply to it.",
+    ),
+    _metric(
+        "real_time_factor",
+        _real_time,
+        ratio,
+        {"pass": "plain"},
+        better="lower",
+        range=POSITIVE,
+        definition="Seconds of computing and video decoding per second of video; above 1 a live stream falls behind.",
+        failure_mode=_MACHINE,
+    ),
 ]
-PEAKS = ("process_peak_bytes", "device_peak_bytes", "weights_bytes", "cache_max_bytes")
+PEAKS = {
+    "process_peak_bytes": "Largest memory of the process during the latency pass.",
+    "device_peak_bytes": "Largest memory on the accelerator during the latency pass.",
+    "weights_bytes": "Memory of the model's weights.",
+    "cache_max_bytes": "Largest size of the KV cache over the episodes of the latency pass.",
+}
 
 
 def compute_latency_diagnostics(measured: Sequence[Measured]) -> dict[str, dict[str, Any]]:
@@ -105,14 +136,14 @@ def compute_latency_diagnostics(measured: Sequence[Measured]) -> dict[str, dict[
         taken: Callable[[Any], np.ndarray | None] | None = metric.sample
         samples = [s for s in (taken(m) for _, m in measured) if s is not None] if taken else []
         out[metric.name] = metric.entry(metric.pooled((video, counts(m)) for video, m in measured), samples)
-    for name in PEAKS:
+    for name, definition in PEAKS.items():
         field = "cache_bytes" if name == "cache_max_bytes" else name
         values = [value for _, m in measured if (value := getattr(m, field)) is not None]
         out[name] = {
             "value": max(values, default=None), "ci95": None, "n_videos": len({video for video, _ in measured}),
             "n_scored": len(values), "n_undefined": len(measured) - len(values),
             "status": "ok" if values else "undefined", "reason": "" if values else "the model ran on a CPU",
-            "signature": f"metric:{name}|pass:plain|pool:max",
+            "signature": f"metric:{name}|pass:plain|pool:max", "definition": definition,
         }  # fmt: skip
     if not measured:
         out = {name: {**entry, "reason": UNMEASURED} for name, entry in out.items()}

@@ -36,7 +36,7 @@ def require_checkpoint_for_passes(predictor: Predictor, option: str) -> None:
         UserError: The predictor is not a checkpoint.
     """
     if predictor.forced is None or predictor.latency is None:
-        raise UserError(f"{option}: {predictor.name} is no checkpoint; leave it out")
+        raise UserError(f"{option}: {predictor.name} is not a checkpoint; remove the option")
 
 
 def run_teacher_forced_pass(

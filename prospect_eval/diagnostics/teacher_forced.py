@@ -55,7 +55,7 @@ def _mean_of(value: Callable[[TeacherForcedTurn, float], float | None]) -> Calla
     def counts(forced: Forced) -> np.ndarray | str:
         turns, fps = forced
         found = [v for v in (value(turn, fps) for turn in turns) if v is not None]
-        return np.array([float(np.mean(found)), 1.0]) if found else "no reference turn that can be judged"
+        return np.array([float(np.mean(found)), 1.0]) if found else "no reference turn to compare with"
 
     return counts
 
@@ -65,19 +65,20 @@ METRICS = [
     _metric(
         "tf_time_diff_s", _mean_of(lambda turn, fps: None if turn.frame_diff is None else abs(turn.frame_diff) / fps),
         ratio, _PASS, pool="mean", better="lower", unit="s", range=POSITIVE,
-        definition="mean of the absolute seconds from a reference turn to the decision to speak, over the reference's context",
-        failure_mode="a miss costs no more than the frames since the turn before; errors never compound",
+        definition="Mean absolute time from a reference turn to the decision to speak, over the reference's own context.",
+        failure_mode="A miss costs no more than the frames since the previous turn; errors never compound.",
     ),
     _metric("tf_fluency", _mean_of(lambda turn, fps: teacher_forced_fluency(turn)), ratio, _PASS, pool="mean",
-            definition="share of decisions and tokens of a turn that are right one after the other, over the reference's context",
-            failure_mode="mostly counts silent frames of the reference, which are many"),
+            definition="Share of a turn's decisions and tokens that are right without interruption, over the reference's own"
+            " context.",
+            failure_mode="Silent frames of the reference dominate."),
     _metric("tf_perplexity", _mean_of(lambda turn, fps: math.exp(min(turn.nats, 700.0))), ratio, _PASS, pool="mean",
            better="lower", range=(1.0, np.inf),
-            definition="exponential of the mean cross-entropy of a reference turn's tokens",
-            failure_mode="of the tokenizer's tokens: not comparable among tokenizers"),
+            definition="Exponential of the mean cross-entropy of a reference turn's tokens.",
+            failure_mode="Depends on the tokenizer: not comparable between tokenizers."),
     _metric("tf_token_accuracy", _mean_of(lambda turn, fps: turn.right / turn.tokens), ratio, _PASS, pool="mean",
-            definition="share of a reference turn's tokens that are right from the first one on",
-            failure_mode="a prefix score: one other word at the beginning makes it 0"),
+            definition="Share of a reference turn's tokens that are right up to the first wrong one.",
+            failure_mode="A different first word makes it 0."),
 ]  # fmt: skip
 
 

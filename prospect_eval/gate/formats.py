@@ -29,7 +29,7 @@ def format_gate_cells(check: GateCheck) -> tuple[str, ...]:
     return (*shown, difference, format_markdown_value(check.margin), format_markdown_value(found), check.reason)
 
 
-HEAD = ("metric", "baseline", "now", "difference [95 %]", "margin", "detectable loss", "")
+HEAD = ("metric", "baseline", "now", "difference [95 %]", "margin", "smallest loss this would catch (80 %)", "")
 
 
 def format_gate_as_markdown(gate: Gate, run: str, baseline: str) -> str:
@@ -59,7 +59,8 @@ def format_gate_as_markdown(gate: Gate, run: str, baseline: str) -> str:
     lines += [
         "",
         *(f"Note: {markdown_text(note)}  " for note in gate.notes),
-        "A difference below 0 is a loss, whichever side is better. *Detectable loss*: a true loss of that size fails with a power of 0.8.",
+        "A negative difference means worse, also for metrics of which lower is better. A true loss of the size in"
+        " *smallest loss this would catch* makes the gate fail in 80 % of the cases.",
         "",
     ]
     return "\n".join(lines)

@@ -124,7 +124,7 @@ def make_gate_baseline(folder: Path, rules: Rules, metrics: Sequence[Metric], wh
     check_gate_rules(rules, (metric.name for metric in metrics), where)
     missing = [name for name in rules.metrics if name not in run.counts]
     if missing:
-        raise DataError(f"{folder}: has no counts of {', '.join(missing)}; `prospect-eval score {folder}` makes them")
+        raise DataError(f"{folder}: has no counts of {', '.join(missing)}; run `prospect-eval score {folder}`")
     told = read_run_schema(folder)
     resumed = {"resumed": told["resumed"]} if told.get("resumed") else {}
     return {
@@ -150,7 +150,7 @@ def read_gate_baseline(file: Path) -> dict[str, Any]:
     try:
         return dict(read_typed_json(file, BaselineFile))
     except DataError as error:
-        raise DataError(f"{error}; not a baseline of a gate (schema {SCHEMA}), `gate --update` writes one") from error
+        raise DataError(f"{error}; not a gate baseline (schema {SCHEMA}), `gate --update` writes one") from error
 
 
 def check_gate(
@@ -210,7 +210,7 @@ def _paired(run: ScoredRun, then: ScoredRun, intersect: bool) -> Pairing:
     if left_out and not intersect:
         raise UserError(
             f"{run.name}: has {len(shared)} of the baseline's {len(then.episodes)} episodes and"
-            f" {len(run.episodes - shared)} others; --intersect compares the common ones"
+            f" {len(run.episodes - shared)} others; --intersect compares the common episodes only"
         )
     return Pairing(then, run, tuple(sorted(shared)), tuple(sorted(left_out)))
 
@@ -219,12 +219,14 @@ def _notes(run: ScoredRun, then: ScoredRun, pairing: Pairing) -> tuple[str, ...]
     """Return notes for the reader: thresholds that differ, and the number of episodes left out."""
     knobs = [side.config["knobs"] for side in (then, run)]
     out = [
-        f"{name.replace('_', ' ')} {knobs[1].get(name)}, the baseline's {knobs[0].get(name)}"
+        f"{name.replace('_', ' ')} is {knobs[1].get(name)}, in the baseline {knobs[0].get(name)}"
         for name in ("speaking_threshold", "update_threshold")
         if knobs[0].get(name) != knobs[1].get(name)
     ]
     if pairing.left_out:
-        out.append(f"{format_count(len(pairing.left_out), 'episode')} left out: only one side has them")
+        out.append(
+            f"{format_count(len(pairing.left_out), 'episode')} left out, because only the run or only the baseline has them"
+        )
     return tuple(out)
 
 
@@ -237,7 +239,7 @@ def _non_inferior(
 ) -> GateCheck:
     then, now = values
     if then is None and now is None:
-        return GateCheck(name, "PASS", then, now, margin=margin, reason="undefined on both sides: nothing to lose")
+        return GateCheck(name, "PASS", then, now, margin=margin, reason="undefined in both")
     if then is None:
         return GateCheck(name, "INCONCLUSIVE", then, now, margin=margin, reason="undefined in the baseline")
     if now is None:
@@ -245,7 +247,7 @@ def _non_inferior(
     first, second = sides
     videos = len(first)
     if videos < MIN_VIDEOS:
-        reason = f"{format_count(videos, 'video')} in common, at least {MIN_VIDEOS} are needed"
+        reason = f"{format_count(videos, 'video')} in common; at least {MIN_VIDEOS} are needed"
         return GateCheck(name, "INCONCLUSIVE", then, now, margin=margin, videos=videos, reason=reason)
     ci = paired_bootstrap_interval(first, second, turned)
     difference = float(turned.value(second.sum(0)) - turned.value(first.sum(0)))
@@ -253,7 +255,7 @@ def _non_inferior(
     if ci is None and np.array_equal(first, second):
         return GateCheck(name, "PASS", *known, reason="equal on every video")
     if ci is None and _constant(first, second, turned):
-        reason = "the same difference on every video"
+        reason = "same difference on every video"
         return GateCheck(name, "PASS" if difference >= -margin else "FAIL", *known, reason=reason)
     if ci is None:
         return GateCheck(name, "INCONCLUSIVE", *known, reason="undefined in too many resamples")
@@ -281,15 +283,17 @@ def _too_few(videos: int, difference: float, ci: tuple[float, float], margin: fl
     room = difference + margin
     reach = difference - ci[0] if room > 0 else ci[1] - difference
     if abs(room) * 100 < reach:
-        return "too few videos to tell: the difference is at the margin"
+        return "too few videos to decide, because the difference is close to the margin"
     needed = int(np.ceil(videos * (reach / abs(room)) ** 2))
-    return f"too few videos to tell: about {needed:,} would decide, there are {videos}"
+    return f"too few videos to decide: {videos}, about {needed:,} are needed"
 
 
 def _better(metric: Metric, direction: str) -> Statistic:
     """Return the metric's value as a statistic, oriented so that higher is better."""
     if not direction:
-        raise UserError(f"rules: {metric.name} has no better side; give it a `direction`: higher, lower or zero")
+        raise UserError(
+            f"rules: {metric.name} does not define which values are better; give it a `direction`: higher, lower or zero"
+        )
     if direction == "zero":
         return Statistic(lambda counts: -np.abs(metric.value(counts)))
     sign = 1.0 if direction == "higher" else -1.0
@@ -301,7 +305,8 @@ def _better(metric: Metric, direction: str) -> Statistic:
 def _scored(folder: Path) -> ScoredRun:
     """Open a finished and scored run."""
     if not (folder / "DONE.json").is_file():
-        what = "not finished; start the run again to go on" if (folder / "run.json").is_file() else "not a run folder"
+        unfinished = (folder / "run.json").is_file()
+        what = "not finished; repeat its `prospect-eval run` command to continue" if unfinished else "not a run folder"
         raise DataError(f"{folder}: {what}")
     run = ScoredRun.open(folder)
     if not run.table["episodes"]["scored"]:
@@ -313,20 +318,20 @@ def _require_same(run: ScoredRun, then: ScoredRun, baseline: dict[str, Any], rul
     here, there = run.config["data_digest"], then.config["data_digest"]
     if here != there:
         raise DataError(
-            f"{run.name}: other data than the baseline's (digest {here[:12]}, there {there[:12]}); gate a run over the"
+            f"{run.name}: data differs from the baseline's (digests {here[:12]} and {there[:12]}); gate a run over the"
             " same data, or write a new baseline with --update"
         )
     for key in SAME:
         now, before = _at(run.config, key), _at(then.config, key)
         if now != before:
-            raise UserError(f"{run.name}: {key} is {now}, the baseline's {before}; they must be equal")
+            raise UserError(f"{run.name}: {key} is {now}, in the baseline {before}; they must be equal")
     lacking = [n for n in rules.metrics if n not in baseline["counts"]]
     lacking += [n for n in rules.exact if n not in baseline["exact"]]
     if lacking:
-        raise DataError(f"the baseline holds nothing of {', '.join(lacking)}; write a new one with --update")
+        raise DataError(f"the baseline lacks {', '.join(lacking)}; write a new one with --update")
     for name in rules.metrics:
         if name not in run.table["metrics"]:
-            raise DataError(f"{run.name}: was scored without {name}; `prospect-eval score {run.name}` takes it")
+            raise DataError(f"{run.name}: was scored without {name}; run `prospect-eval score {run.name}`")
         signatures = (side.table["metrics"][name]["signature"] for side in (then, run))
         if wrong := pairing_differing_keys(*signatures):
             raise DataError(
@@ -363,5 +368,5 @@ def load_run_gate_rules(run: Path) -> Rules:
     name = read_run_schema(run)["config"].get("suite") if (run / "run.json").is_file() else ""
     rules = open_suite(name).rules() if name else None
     if rules is None:
-        raise UserError(f"{run}: its suite has no rules for a gate; give --rules FILE")
+        raise UserError(f"{run}: its suite has no gate rules; give --rules FILE")
     return rules

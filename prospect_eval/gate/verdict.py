@@ -24,6 +24,7 @@ from prospect_eval.runs.schemas import Packed, PackedCounts, read_counts_schema
 from prospect_eval.stats.bootstrap import paired_bootstrap_interval
 from prospect_eval.stats.permutation import sign_flip_p_value
 from prospect_eval.suites.gate_rules import MIN_VIDEOS
+from prospect_eval.text.markdown import format_markdown_value
 
 _GATE_KINDS: dict[str, Literal["good", "off", "bad"]] = {"PASS": "good", "INCONCLUSIVE": "off", "FAIL": "bad"}
 #: orients a value so that higher is better; a metric without a direction is not compared
@@ -77,21 +78,22 @@ def decide_run_verdict(folder: Path, metrics: Mapping[str, Any], of: Sequence[Me
         return _gate_verdict(read_json(folder / VERDICT))
     scored, failed = metrics["episodes"]["scored"], metrics["episodes"]["failed"]
     if not scored:
-        return Verdict("Nothing scored", "bad", "report", ("no episode could be scored",))
+        return Verdict("Nothing scored", "bad", "report", ("No episode could be scored.",))
     lost, compared = decide_verdict_against_baselines(folder, metrics, of)
     if failed:
-        return Verdict("Incomplete", "bad", "report", (f"{failed} of {failed + scored} episodes failed", *lost))
+        return Verdict("Incomplete", "bad", "report", (f"{failed} of {failed + scored} episodes failed.", *lost))
     videos = max((entry["n_videos"] for entry in metrics["metrics"].values()), default=0)
     if videos < MIN_VIDEOS:
-        few = f"{format_count(videos, 'video')}: at least {MIN_VIDEOS} are needed to conclude anything"
-        return Verdict("Too few videos", "off", "report", (few, *lost))
+        word = f"Only {format_count(videos, 'video')}: too few to conclude anything"
+        return Verdict(word, "off", "report", (f"At least {MIN_VIDEOS} videos are needed.", *lost))
     if lost:
         return Verdict("Not above all baselines", "off", "report", tuple(lost))
     if not compared:
         return Verdict(
-            "Nothing to compare", "off", "report", ("no headline metric has counts of the run and of a baseline",)
-        )
-    about = f"better than every trivial baseline in {', '.join(compared)} (95 % intervals of paired differences)"
+            "Not compared with baselines", "off", "report",
+            ("No headline metric is defined for both the run and a baseline.",),
+        )  # fmt: skip
+    about = f"Better than every trivial baseline in {', '.join(compared)} (95 % intervals of paired differences)."
     return Verdict("Above all baselines", "good", "report", (about,))
 
 
@@ -172,13 +174,23 @@ def _reason(metric: Metric, tables: Mapping[str, Any], rivals: Sequence[str]) ->
     values = {name: float(tables[name][metric.name]["value"]) for name in rivals}
     best = max(values, key=lambda name: float(turn(np.array(values[name]))))
     more = f" and {format_count(len(rivals) - 1, 'other baseline')}" if len(rivals) > 1 else ""
-    return f"{metric.name} is not shown to be better than {best.replace('_', ' ')} ({values[best]:.3f}){more}"
+    return f"{metric.name}: not shown to be better than {best.replace('_', ' ')} ({values[best]:.3f}){more}."
 
 
 def _gate_verdict(judged: Mapping[str, Any]) -> Verdict:
     missed = [check for check in judged["checks"] if check["verdict"] != "PASS"]
-    reasons = tuple(f"{check['name']}: {check['reason'] or check['verdict']}" for check in missed)
+    reasons = tuple(_gate_reason(check) for check in missed)
     return Verdict(judged["verdict"], _GATE_KINDS[judged["verdict"]], "gate", reasons)
+
+
+def _gate_reason(check: Mapping[str, Any]) -> str:
+    """A check that did not pass, with both values and the margin where it has one."""
+    now, before = (format_markdown_value(check.get(key)) for key in ("now", "baseline"))
+    values = f"{now}, in the baseline {before}"
+    if check.get("margin") is not None:
+        values += f" (allowed loss: {format_markdown_value(check['margin'])})"
+    reason = f"; {check['reason']}" if check["reason"] else ""
+    return f"{check['name']} {check['verdict']}: {values}{reason}"
 
 
 def _stored_counts(folder: Path, metrics: Mapping[str, Any]) -> _Counts:

@@ -83,7 +83,7 @@ def match_utterances(
     frames = np.array([frame for frame, _ in predictions], dtype=np.int64)
     spoken = np.array([frame for frame, _ in references], dtype=np.int64)
     if len(np.unique(frames)) != len(frames) or len(np.unique(spoken)) != len(spoken):
-        raise ValueError("two utterances on one frame: join them first")
+        raise ValueError("two utterances on one frame; join them first")
     if not len(frames) or not len(spoken):
         return Matching((), (), (), tuple(range(len(spoken))), tuple(range(len(frames))))
     unique, text_of = np.unique([text for _, text in predictions], return_inverse=True)

@@ -69,7 +69,7 @@ def all_metrics(resources: ScoringResources, plug_ins: bool = True) -> list[Metr
     names = {metric.name for metric in ours}
     for metric in theirs:
         if metric.name in names:
-            raise UserError(f"metric {metric.name!r} of an installed package: the name is taken; give it another one")
+            raise UserError(f"metric {metric.name!r} of an installed package: the name is taken; choose another name")
         names.add(metric.name)
     return ours + theirs
 
@@ -80,6 +80,6 @@ def _installed() -> list[Sequence[Metric] | Callable[[ScoringResources], Sequenc
     for point in list_entry_points(GROUP):
         found = load_entry_point(point)
         if not callable(found) and not all(isinstance(metric, Metric) for metric in found):
-            raise UserError(f"{GROUP}: {point.value} is no list of Metric, nor a function that gives one")
+            raise UserError(f"{GROUP}: {point.value} is neither a list of Metric nor a function that returns one")
         out.append(found)
     return out

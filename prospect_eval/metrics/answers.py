@@ -127,7 +127,7 @@ def answer_accuracy_counts(kind: str) -> Callable[[Scored], np.ndarray | str]:
         answers = scored.once("answers", lambda: _answers(scored))
         mine = [answer for answer in answers if answer.question.question == kind]
         if not mine:
-            return f"no question on the {kind}"
+            return f"the user asks no question about the {KINDS[kind]}"
         values = scored.corpus.answers.get(kind, ())
         return np.array([sum(answer.is_right(values) for answer in mine), len(mine)])
 
@@ -181,7 +181,7 @@ def answer_content_counts(scored: Scored) -> np.ndarray | str:
     """Count (correct slots, slots) over the matched pairs."""
     turns, values = scored.once("slots", lambda: _slots(scored))
     if not values:
-        return "the data carries no slots"
+        return "the data has no slots"
     if scored.failed:
         spoken = zip(scored.references, turns, scored.counts_reference, strict=True)
         asked = sum(
@@ -222,8 +222,8 @@ def answer_metrics(resources: ScoringResources) -> list[Metric]:
             ratio,
             answer_signature,
             definition=f"Share of the user's questions about the {about} whose reply holds the right value and no other.",
-            failure_mode="The most frequent value scores `chance` without looking; a right reply that also names another"
-            " value of its kind is wrong.",
+            failure_mode="Always naming the most frequent value scores `chance` without looking; a right reply that also"
+            " names another value of its kind is wrong.",
             headline=kind == "past",
         )
         for kind, about in KINDS.items()
@@ -235,10 +235,10 @@ def answer_metrics(resources: ScoringResources) -> list[Metric]:
             ratio,
             signature,
             turns="pairs",
-            definition="Share of the slots of matched references (step, object, place, count, yes/no) that the predicted"
-            " text fills with the same values.",
-            failure_mode="Blind to turns without a partner, so that saying little is free, and to every word that is no"
-            " slot value; complements matched F1, which is blind to the values.",
+            definition="Share of the slots (step, object, place, count, yes/no) of matched reference turns that the utterance"
+            " fills with the right value.",
+            failure_mode="Ignores turns without a match, so saying little costs nothing, and every word that is not a slot"
+            " value; read it together with `matched_f1`.",
             headline=True,
         ),
         _metric(
@@ -248,8 +248,8 @@ def answer_metrics(resources: ScoringResources) -> list[Metric]:
             signature,
             turns="all",
             definition="`content_accuracy` times the Jaccard index of the matching, over the episodes that have slots.",
-            failure_mode="Confounds how much is said at the right time with how right it is: a low value does not show"
-            " which of the two is at fault.",
+            failure_mode="Mixes the timing of the utterances with their content: a low value does not show which of the two"
+            " is at fault.",
         ),
         *answers,
     ]

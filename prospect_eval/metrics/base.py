@@ -218,6 +218,18 @@ class Metric:
         return "|".join(f"{key}:{value}" for key, value in parts.items())
 
 
+def describe_metric_range(bounds: tuple[float, float]) -> str:
+    """The possible values of a metric in words: ``0 to 1``, ``0 or more``, ``any number``."""
+    low, high = bounds
+    if np.isfinite(low) and np.isfinite(high):
+        return f"{low:g} to {high:g}"
+    if np.isfinite(low):
+        return f"{low:g} or more"
+    if np.isfinite(high):
+        return f"{high:g} or less"
+    return "any number"
+
+
 def ratio(counts: np.ndarray) -> np.ndarray:
     """Return the first count over the second."""
     return np.asarray(counts[..., 0] / counts[..., 1])

@@ -220,16 +220,15 @@ def calibration_metric_name(decision: Decision) -> str:
 
 _metric = partial(Metric, family=CALIBRATION, better="lower")
 _EVENT = {"speaking": "utterance", "update": "state transition"}
-_RARE = "events are rare: a small constant probability scores nearly 0; compare with the silent baseline"
-_BLIND = (
-    "a constant probability equal to the share of positive frames scores 0; biased upward where bins hold few frames"
-)
-_SPIKE = "a probability that is high on the decision frame alone is wrong on its neighbors: the oracle is above 0"
+_RARE = "Events are rare, so a small constant probability scores nearly 0; compare with the silent baseline"
+_BLIND = "A constant probability equal to the share of positive frames scores 0; bins with few frames bias it upward"
+_SPIKE = "a probability that is high on the decision frame alone is wrong on its neighbors, so the oracle is above 0"
 
 
 def _metrics_of(decision: Decision, seconds: int) -> list[Metric]:
     suffix = f"@{seconds}s" if seconds else ""
-    where = f"within {seconds} s of" if seconds else "on the decision frame of"
+    positive = f"frames within {seconds} s of" if seconds else "frames with"
+    positive += f" a reference {_EVENT[decision]}"
     caveats = [_SPIKE] if seconds else []
     signature = {"unit": "frame", "positive": f"<={seconds}s" if seconds else "exact"}
     return [
@@ -238,9 +237,8 @@ def _metrics_of(decision: Decision, seconds: int) -> list[Metric]:
             calibration_brier_counts(decision, seconds),
             ratio,
             signature,
-            definition=f"mean squared error of the {decision} probability; frames {where} a reference"
-            f" {_EVENT[decision]} are positive",
-            failure_mode="; ".join([_RARE, *caveats]),
+            definition=f"Mean squared error of the {decision} probability, which should be 1 on {positive} and 0 elsewhere.",
+            failure_mode="; ".join([_RARE, *caveats]) + ".",
         ),
         _metric(
             f"{decision}_ece{suffix}",
@@ -248,9 +246,9 @@ def _metrics_of(decision: Decision, seconds: int) -> list[Metric]:
             calibration_error,
             {**signature, "bins": f"{BINS} equal width", "empty": "weight 0"},
             gradient=calibration_error_gradient,
-            definition=f"expected calibration error of the {decision} probability; frames {where} a reference"
-            f" {_EVENT[decision]} are positive",
-            failure_mode="; ".join([_BLIND, *caveats]),
+            definition=f"Expected calibration error: average gap between the {decision} probability and the share of"
+            f" {positive}.",
+            failure_mode="; ".join([_BLIND, *caveats]) + ".",
         ),
     ]
 

@@ -144,8 +144,8 @@ def context_speaking_around_compression(side: Side) -> Callable[[Scored], np.nda
     return counts
 
 
-_COST = "A cost, not a quality: a model that remembers nothing has the least."
-_COMPRESSED = "Only episodes with a compression count, and a strategy that compresses seldom is judged on few frames."
+_COST = "A cost, not a quality: a model that remembers nothing has the lowest value."
+_COMPRESSED = "Covers only episodes with a compression; a strategy that compresses rarely is judged on few frames."
 
 
 def _cache_metric(name: str, field: str, reduce: Callable[[np.ndarray], np.ndarray], definition: str) -> Metric:
@@ -173,7 +173,7 @@ def _around_compressions(side: Side) -> list[Metric]:
             context_jga_around_compression(side, head=False),
             ratio,
             near,
-            definition=f"Share of frames {where} on which every tracked step state is right.",
+            definition=f"Share of the frames {where} with all steps right, from the state tracker.",
             failure_mode=_COMPRESSED,
         ),
         _metric(
@@ -181,7 +181,7 @@ def _around_compressions(side: Side) -> list[Metric]:
             context_jga_around_compression(side, head=True),
             ratio,
             near,
-            definition=f"Share of frames {where} on which the state head has every step state right.",
+            definition=f"Share of the frames {where} with all steps right, from the model's state head.",
             failure_mode=_COMPRESSED,
         ),
         _metric(
@@ -189,8 +189,8 @@ def _around_compressions(side: Side) -> list[Metric]:
             context_speaking_around_compression(side),
             f1,
             {"match": "one-to-one", "tol": "2s", **near},
-            definition=f"F1 of utterances paired by time within 2 s, {where}.",
-            failure_mode=f"{_COMPRESSED} Blind to what is said.",
+            definition=f"F1 of utterances paired with reference turns at most 2 s away, {where}.",
+            failure_mode=f"{_COMPRESSED} Ignores the words.",
         ),
     ]
 
@@ -208,10 +208,10 @@ METRICS = [
         ratio,
         pool="mean",
         better="",
-        unit="an episode",
+        unit="per episode",
         range=POSITIVE,
-        definition="Number of compressions of the context in an episode.",
-        failure_mode="Depends on the length of the episodes, and does not show how much a compression removes.",
+        definition="Number of compressions of the context per episode.",
+        failure_mode="Depends on the length of the episodes; does not show how much a compression removes.",
     ),
     _metric(
         "compression_ratio",
@@ -220,8 +220,8 @@ METRICS = [
         pool="mean",
         better="",
         range=POSITIVE,
-        definition="Tokens that the stream would hold at its end without compression, over its peak.",
-        failure_mode="Grows with the length of the episodes; does not show whether what was removed is needed.",
+        definition="Tokens that the context would hold at the end without compression, divided by its peak.",
+        failure_mode="Grows with the length of the episodes; does not show whether the removed tokens are needed.",
     ),
     *(metric for side in SIDES for metric in _around_compressions(side)),
 ]

@@ -32,7 +32,7 @@ from prospect_eval.metrics.histogram import histogram_quantile, histogram_quanti
 
 TOLERANCES_S = (1, 2, 5)
 PAIRED_WITHIN_S = 5
-UNMEASURED = "no plain pass of this episode: `prospect-eval run --latency N` measures N episodes"
+UNMEASURED = "no latency pass over this episode; `prospect-eval run --latency N` measures N episodes"
 Counts = Callable[[Scored], np.ndarray | str]
 
 
@@ -161,7 +161,12 @@ def delivery_overlap_counts(measured: bool) -> Counts:
 
 
 _metric = partial(Metric, family=DELIVERY)
-_WORDS = "does not look at the words: only their number counts; the speech rate is assumed, not heard"
+_WORDS = "Ignores which words are spoken: only their number counts, at an assumed speech rate."
+_EVENT_DEFINITIONS = {
+    "f1": "F1 of utterances whose speech ends at most {} s from the end of a reference turn's speech",
+    "precision": "Share of the utterances whose speech ends at most {} s from the end of a reference turn's speech",
+    "recall": "Share of the reference turns whose speech ends at most {} s from the end of an utterance's speech",
+}
 
 
 def delivery_metrics(settings: ScoreSettings = STANDARD, measured: bool = False) -> list[Metric]:
@@ -173,7 +178,7 @@ def delivery_metrics(settings: ScoreSettings = STANDARD, measured: bool = False)
     """
     suffix = "_with_compute" if measured else ""
     said = {"wpm": f"{settings.words_per_minute:g}", "compute": "plain pass" if measured else "0"}
-    computing = "measured compute" if measured else "compute of 0 s"
+    computing = "(measured compute time)" if measured else "(compute time taken as 0)"
     formulas = {"f1": f1, "precision": precision, "recall": recall}
     out = []
     for seconds in TOLERANCES_S:
@@ -186,8 +191,7 @@ def delivery_metrics(settings: ScoreSettings = STANDARD, measured: bool = False)
                     formulas[name],
                     {"match": "one-to-one", "tol": f"{seconds}s", **said},
                     turns="pairs" if name == "recall" else "all",
-                    definition=f"event {name.replace('f1', 'F1')} of the ends of speech at most {seconds} s apart,"
-                    f" {computing}",
+                    definition=f"{_EVENT_DEFINITIONS[name].format(seconds)} {computing}.",
                     failure_mode=_WORDS,
                 )
             )
@@ -201,8 +205,10 @@ def delivery_metrics(settings: ScoreSettings = STANDARD, measured: bool = False)
         unit="s",
         turns="pairs",
         range=UNBOUNDED,
-        definition=f"median of predicted minus reference end of speech of pairs within 5 s (to 1/60 s), {computing}",
-        failure_mode="looks at pairs alone: saying little but in time scores well",
+        definition=f"Median seconds from the end of the reference's speech to the end of the model's {computing};"
+        " negative is early.",
+        failure_mode="Covers only pairs within 5 s, so a model that speaks rarely but in time scores well; in steps of"
+        " 1/60 s.",
     )
     overlap = _metric(
         f"delivered_overlap_share{suffix}",
@@ -210,7 +216,7 @@ def delivery_metrics(settings: ScoreSettings = STANDARD, measured: bool = False)
         ratio,
         said,
         better="lower",
-        definition=f"share of the utterances that are ready before the previous one has been spoken, {computing}",
-        failure_mode="silence and single utterances overlap nothing",
+        definition=f"Share of the utterances that are ready before the previous one has been spoken {computing}.",
+        failure_mode="A model that speaks rarely has no overlaps.",
     )
     return [*out, delay, overlap]

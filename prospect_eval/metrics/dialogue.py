@@ -73,20 +73,24 @@ MATCHED_SIGNATURE = {
 }
 
 
-_BLIND = "blind to which object, count or place is named: 0.951 for the reference with every object swapped (45 workbench episodes)"
+_BLIND = (
+    "Blind to which object, count or place is named: the reference with every object swapped scores 0.951"
+    " (45 workbench episodes)"
+)
 #: (definition, failure mode) of each metric
 _ABOUT = {
-    "precision": ("share of the utterances that are matched with a similar reference turn (cosine above 0.5)",
-                  f"{_BLIND}; a model that speaks once, at the surest moment, scores 1"),
-    "recall": ("share of the reference turns that are matched with a similar utterance (cosine above 0.5)",
-               f"{_BLIND}; utterances that match nothing are free"),
-    "f1": ("F1 of utterances matched with similar reference turns (cosine above 0.5) in the data set's time window",
-           f"{_BLIND}; content_accuracy counts that"),
-    "jaccard": ("similar pairs over all pairs, missed turns and redundant utterances", _BLIND),
-    "missing_rate": ("share of the reference turns without any matched utterance",
-                     "a pair of unlike texts is not missed; talking all the time scores 0"),
-    "redundant_rate": ("share of the utterances without any matched reference turn",
-                       "a pair of unlike texts is not redundant; silence after one sure utterance scores 0"),
+    "precision": ("Share of the utterances that are matched with a reference turn of similar wording (cosine above 0.5).",
+                  f"{_BLIND}; a model that speaks only once, at a safe moment, scores 1."),
+    "recall": ("Share of the reference turns that are matched with an utterance of similar wording (cosine above 0.5).",
+               f"{_BLIND}; utterances without a match cost nothing."),
+    "f1": ("F1 of utterances matched with reference turns in the dataset's time window and with similar wording"
+           " (cosine above 0.5).",
+           f"{_BLIND}; `content_accuracy` counts that."),
+    "jaccard": ("Correct pairs divided by the sum of all pairs, missed turns and redundant utterances.", f"{_BLIND}."),
+    "missing_rate": ("Share of the reference turns without a matched utterance.",
+                     "A pair with different wording does not count as missed; talking all the time scores 0."),
+    "redundant_rate": ("Share of the utterances without a matched reference turn.",
+                       "A pair with different wording does not count as redundant; a single safe utterance scores 0."),
 }  # fmt: skip
 
 
@@ -110,7 +114,7 @@ def dialogue_metrics(similarity_signature: str, match: MatchSettings = STANDARD.
         )  # fmt: skip
     seconds = _metric(
         "matched_time_diff_s", dialogue_time_differences, ratio, signature, better="lower", unit="s", turns="pairs",
-        range=POSITIVE, definition="mean of the absolute seconds between matched utterances and their reference turns",
-        failure_mode="over similar pairs only: it says nothing of what was missed",
+        range=POSITIVE, definition="Mean absolute time between correctly matched utterances and their reference turns.",
+        failure_mode="Covers only correct pairs, so missed turns do not count.",
     )  # fmt: skip
     return [*out, seconds]

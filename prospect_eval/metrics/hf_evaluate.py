@@ -59,7 +59,9 @@ class StoredMetric(evaluate.Metric):
         self, config_name: str | None = None, resources: ScoringResources | None = None, **options: Any
     ) -> None:
         if config_name is None:
-            raise UserError("name a metric: evaluate.load(MODULE, 'matched_f1'); docs/reference/metrics.md lists them")
+            raise UserError(
+                "give the name of a metric: evaluate.load(MODULE, 'matched_f1'); docs/reference/metrics.md lists them"
+            )
         self.resources = resources
         self.metric = None if config_name in OF_TEXTS else self._find(config_name)
         super().__init__(config_name=config_name, **options)

@@ -103,7 +103,7 @@ def published_scores_window_frames(match: MatchSettings, dataset: str, fps: floa
     late, early = (int(exact_fraction(side) * exact_fraction(fps)) for side in match.window(dataset))
     if not late and not early:
         raise UserError(
-            f"--window: less than one frame at {fps:g} a second, and the published cost divides by its width"
+            f"--window: less than one frame at {fps:g} per second, and the published cost divides by its width"
         )
     return -late, early
 

@@ -76,18 +76,17 @@ def _name(low: float, high: float, unit: str) -> str:
 
 def _definition(head: bool, low: float, high: float, unit: str) -> str:
     """Return the definition of a group's metric."""
-    what = "seconds" if unit == "s" else "compressions"
-    if high == np.inf:
-        span = f"{low:g} or more {what}"
-    elif unit == "c":
-        span = "no compression" if low == 0 else f"{low:g} compression"
-    else:
-        span = f"{low:g} to {high:g} {what}"
-    whose = "dst_head_jga" if head else "dst_jga"
-    return f"{whose} of the frames {span} after the reference state last changed"
+    source = "the model's state head" if head else "the state tracker"
+    if unit == "s":
+        span = f"{low:g} s or more" if high == np.inf else f"{low:g} to {high:g} s"
+        return f"Share of the frames {span} after the last reference change with all steps right, from {source}."
+    span = f"{low:g} or more" if high == np.inf else f"{low:g}"
+    compressions = "compression" if span == "1" else "compressions"
+    since = f"{span} {compressions} since the last reference change"
+    return f"Share of the frames with {since} that have all steps right, from {source}."
 
 
-_FAILURE_MODE = "groups hold different frames and episodes: late groups are those of long, quiet steps"
+_FAILURE_MODE = "Groups hold different frames and episodes: late groups come from long, quiet steps."
 METRICS = [
     _metric(
         f"{'dst_head_jga' if head else 'dst_jga'}@{_name(low, high, unit)}",

@@ -225,42 +225,42 @@ def rival_timing_metrics(similarity_signature: str) -> list[Metric]:
             rival_timing_chunk_counts,
             rival_timing_chunk_macro_f1,
             {"chunk": "8s"},
-            definition="Mean F1 of chunks of 8 s with and without an utterance (Pro2Bench).",
-            failure_mode="Blind to when within 8 s, to how often, and to what is said.",
+            definition="Mean of the F1 of 8 s chunks with an utterance and of chunks without one (Pro2Bench).",
+            failure_mode="Ignores the words, the number of utterances and the moment within a chunk.",
         ),
         _metric(
             "chunk_g_mean@8s",
             rival_timing_chunk_counts,
             rival_timing_chunk_geometric_mean,
             {"chunk": "8s"},
-            definition="Geometric mean of the F1 of chunks of 8 s with and without an utterance (Pro2Bench).",
-            failure_mode="0 as soon as one class is never right; blind to when within 8 s, to how often, and to what is"
-            " said.",
+            definition="Geometric mean of the F1 of 8 s chunks with an utterance and of chunks without one (Pro2Bench).",
+            failure_mode="Is 0 when one of the two kinds of chunk is never right; ignores the words, the number of"
+            " utterances and the moment within a chunk.",
         ),
         _metric(
             "sw_f1",
             rival_timing_weighted_counts,
             rival_timing_weighted_f1,
             {**span, "w": "2,.2,2"},
-            definition="F1 of utterances paired by time within the data set's window, false alarms weighted by a tenth.",
-            failure_mode="A false alarm costs a tenth of a miss: talking on every frame scores well; blind to what is"
-            " said.",
+            definition="F1 of utterances paired within the dataset's time window, where a false alarm costs a tenth of a"
+            " miss.",
+            failure_mode="Talking on every frame scores well; ignores the words.",
         ),
         _metric(
             "estp_f1_surrogate",
             rival_timing_estp_counts,
             rival_timing_estp_f1,
             {**span, **sim, "judge": "similarity"},
-            definition="ESTP-Bench's F1 of pairs scored by answer and time, with sentence similarity as the judge.",
-            failure_mode="1.0 whenever every turn is paired, however poor the answers.",
+            definition="ESTP-Bench's F1 of pairs graded by answer and time, with sentence similarity in place of its LLM judge.",
+            failure_mode="Is 1.0 whenever every turn is paired, however poor the answers.",
         ),
         _metric(
             "pauc_surrogate",
             rival_timing_pauc_counts,
             ratio,
             {**span, **sim, "judge": "similarity", "omega": "0.5"},
-            definition="ProactiveVideoQA's area under the quality of the replies over time within each reference's span,"
-            " with sentence similarity as the judge.",
-            failure_mode="Silence scores 0.25, and whatever is said outside a span is free.",
+            definition="ProactiveVideoQA's area under the curve of reply quality around each reference turn, with sentence"
+            " similarity in place of its LLM judge.",
+            failure_mode="Silence scores 0.25; utterances outside the time windows cost nothing.",
         ),
     ]

@@ -254,36 +254,37 @@ _NEAR = {**_ONE_TO_ONE, "tol": f"{PAIRED_WITHIN_S}s"}
 _FRAME = {"match": "frame"}
 #: definitions of the event metrics
 _EVENT_DEFINITIONS = {
-    "f1": "F1 of utterances paired one to one with reference turns at most {} s apart",
-    "precision": "share of the utterances that are paired with a reference turn at most {} s away",
-    "recall": "share of the reference turns that are paired with an utterance at most {} s away",
+    "f1": "F1 of utterances paired one to one with reference turns at most {} s away.",
+    "precision": "Share of the utterances that are paired with a reference turn at most {} s away.",
+    "recall": "Share of the reference turns that are paired with an utterance at most {} s away.",
 }
 _EVENT_FAILURES = {
-    "f1": "what is said is not looked at; speaking at a fixed period pairs many turns",
-    "precision": "a model that speaks once, at the surest moment, scores 1",
-    "recall": "a model that speaks on every frame scores 1",
+    "f1": "Ignores the words; speaking at a fixed period pairs many turns.",
+    "precision": "A model that speaks only once, at a safe moment, scores 1.",
+    "recall": "A model that speaks on every frame scores 1.",
 }
 
 
 def _frame_metrics() -> list[Metric]:
     """Return the metrics of single frames."""
-    exact = "an utterance one frame early or late counts as a miss and a false alarm"
+    exact = "An utterance one frame early or late counts as a miss and a false alarm"
     return [
-        _metric("speaking_f1", speaking_frame_counts, f1, _FRAME, definition="F1 of the frames on which the model speaks",
-                failure_mode=exact),
+        _metric("speaking_f1", speaking_frame_counts, f1, _FRAME,
+                definition="F1 of the frames on which the model speaks, compared with the reference frame by frame.",
+                failure_mode=f"{exact}."),
         _metric("speaking_precision", speaking_frame_counts, precision, _FRAME,
-                definition="share of the frames with an utterance on which the reference speaks too",
-                failure_mode=f"{exact}; a model that speaks once, at the surest moment, scores 1"),
+                definition="Share of the frames on which the model speaks where the reference speaks too.",
+                failure_mode=f"{exact}; a model that speaks only once, at a safe moment, scores 1."),
         _metric("speaking_recall", speaking_frame_counts, recall, _FRAME,
-                definition="share of the reference's speaking frames on which the model speaks too",
-                failure_mode="a model that speaks on every frame scores 1"),
+                definition="Share of the frames on which the reference speaks where the model speaks too.",
+                failure_mode="A model that speaks on every frame scores 1."),
         _metric("speaking_balanced_accuracy", speaking_frame_counts, balanced_accuracy, _FRAME,
-                definition="mean of the recalls of speaking frames and of silent frames",
-                failure_mode="silent frames are many: a hundred false alarms cost little; constant decisions score 0.5"),
+                definition="Mean of the recall on speaking frames and the recall on silent frames.",
+                failure_mode="Most frames are silent, so a hundred false alarms cost little; always or never speaking scores 0.5."),
         _metric("speaking_ap", speaking_probability_histogram, histogram_average_precision, {"unit": "frame"}, sample=speaking_labels_and_probabilities,
                 exact=average_precision_without_histogram, gradient=histogram_average_precision_gradient,
-                definition="average precision of the speaking probability over all frames, at no threshold",
-                failure_mode="frame-exact: a model with every turn half a second late scores hardly above chance"),
+                definition="Average precision of the speaking probability over all frames, without a threshold.",
+                failure_mode="Frame-exact: a model with every turn half a second late scores hardly above chance."),
     ]  # fmt: skip
 
 
@@ -300,14 +301,14 @@ def _event_metrics() -> list[Metric]:
     ]  # fmt: skip
     area = _metric(
         "speaking_event_area", speaking_curve_counts, speaking_curve_area, {**_ONE_TO_ONE, "tol": "1-10s"}, turns="all",
-        definition="mean event F1 over tolerances from 1 to 10 s",
-        failure_mode="mostly counts wide tolerances, at which speaking at a fixed period does well",
+        definition="Event F1 averaged over tolerances from 1 to 10 s.",
+        failure_mode="Wide tolerances dominate, and at those speaking at a fixed period does well.",
     )  # fmt: skip
     proactive = [
         _metric(
             f"proactive_event_f1@{t}s", speaking_event_counts(t, "proactive"), f1, {**_ONE_TO_ONE, "tol": f"{t}s"},
-            headline=t == 1, definition=f"event F1 within {t} s of the turns that answer no user turn",
-            failure_mode="what is said is not looked at; speaking at a fixed period pairs many turns",
+            headline=t == 1, definition=f"Event F1 within {t} s of proactive turns: reference turns that do not answer the user.",
+            failure_mode="Ignores the words; speaking at a fixed period pairs many turns.",
         )
         for t in (1, 2)
     ]  # fmt: skip
@@ -315,8 +316,8 @@ def _event_metrics() -> list[Metric]:
         _metric(
             f"responsive_event_f1@{t}s", speaking_response_counts(t), f1,
             {**_ONE_TO_ONE, "tol": f"{t}s", "predicted": f"all within {ANSWER_WITHIN_S}s of a user turn"},
-            definition=f"event F1 within {t} s of the turns that answer a user turn",
-            failure_mode="any sound after every user turn scores 1: what is said is not looked at",
+            definition=f"Event F1 within {t} s of responsive turns: reference turns that answer the user.",
+            failure_mode="Ignores the words: any utterance after every user turn scores 1.",
         )
         for t in (1, 2)
     ]  # fmt: skip
@@ -325,7 +326,7 @@ def _event_metrics() -> list[Metric]:
 
 def _delay_metrics() -> list[Metric]:
     """Return the metrics of the delays of paired utterances."""
-    only_pairs = f"only of utterances within {PAIRED_WITHIN_S} s of a reference turn: missed turns do not count"
+    only_pairs = f"Covers only utterances within {PAIRED_WITHIN_S} s of a reference turn, so missed turns do not count"
     return [
         *(
             _metric(
@@ -333,16 +334,16 @@ def _delay_metrics() -> list[Metric]:
                 partial(histogram_quantile, q=q, limit_s=PAIRED_WITHIN_S), _NEAR,
                 interval=partial(histogram_quantile_interval, q=q, limit_s=PAIRED_WITHIN_S),
                 better="zero", unit="s", turns="pairs", range=(-PAIRED_WITHIN_S, PAIRED_WITHIN_S),
-                definition=f"{words} of the seconds from a reference turn to its utterance; negative is early",
-                failure_mode=f"{only_pairs}; early and late cancel out",
+                definition=f"{words} of the seconds from a reference turn to its utterance (negative: early).",
+                failure_mode=f"{only_pairs}; early and late cancel out.",
             )
-            for name, q, words in (("median", 0.5, "median"), ("p90", 0.9, "90th percentile"))
+            for name, q, words in (("median", 0.5, "Median"), ("p90", 0.9, "90th percentile"))
         ),
         *(
             _metric(
                 f"speaking_{side}_share", speaking_early_late_counts, partial(_share_of, column=column), _NEAR, better="", turns="pairs",
-                definition=f"share of the paired utterances that come {words} their reference turn",
-                failure_mode=f"{only_pairs}; by how much is not counted",
+                definition=f"Share of the paired utterances that come {words} their reference turn.",
+                failure_mode=f"{only_pairs}; does not show by how much.",
             )
             for side, column, words in (("early", 0, "before"), ("late", 1, "after"))
         ),
@@ -353,20 +354,22 @@ def _error_metrics() -> list[Metric]:
     """Return the metrics of missed references and unneeded utterances."""
     return [
         _metric("speaking_missed_rate", speaking_event_counts(PAIRED_WITHIN_S), lambda c: 1 - recall(c), _NEAR, better="lower",
-                turns="pairs", definition=f"share of the reference turns without an utterance within {PAIRED_WITHIN_S} s",
-                failure_mode="a model that speaks on every frame scores 0"),
+                turns="pairs",
+                definition=f"Share of the reference turns that are not paired with an utterance within {PAIRED_WITHIN_S} s.",
+                failure_mode="A model that speaks on every frame scores 0."),
         _metric("speaking_redundant_rate", speaking_event_counts(PAIRED_WITHIN_S), lambda c: 1 - precision(c), _NEAR,
                 better="lower", turns="all",
-                definition=f"share of the utterances without a reference turn within {PAIRED_WITHIN_S} s",
-                failure_mode="a model that speaks once, at the surest moment, scores 0"),
+                definition=f"Share of the utterances that are not paired with a reference turn within {PAIRED_WITHIN_S} s.",
+                failure_mode="A model that speaks only once, at a safe moment, scores 0."),
         _metric("speaking_duplicate_rate", speaking_duplicate_counts, ratio, _NEAR, better="lower", turns="all",
-                definition=f"share of the utterances that come within {PAIRED_WITHIN_S} s of a reference turn which"
-                " another one serves",
-                failure_mode="utterances far from every reference turn are no duplicates: talking at random scores low"),
+                definition=f"Share of the utterances within {PAIRED_WITHIN_S} s of a reference turn that is already paired"
+                " with another utterance.",
+                failure_mode="Utterances far from every reference turn are not duplicates, so talking at random scores low."),
         _metric("false_alarms_per_minute", speaking_false_alarm_counts, ratio, {"quiet": f"{PAIRED_WITHIN_S}s"}, better="lower",
                 unit="1/min", range=POSITIVE,
-                definition=f"utterances per minute of video without a reference turn within {PAIRED_WITHIN_S} s",
-                failure_mode="silence scores 0; repetitions near a reference turn are free"),
+                definition="Utterances per minute in the parts of the video that are more than"
+                f" {PAIRED_WITHIN_S} s from every reference turn.",
+                failure_mode="A silent model scores 0; repetitions near a reference turn cost nothing."),
     ]  # fmt: skip
 
 

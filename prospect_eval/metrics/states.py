@@ -143,7 +143,7 @@ def state_relative_accuracy_counts(scored: Scored) -> np.ndarray | str:
     if not scored.record.episode.task.steps:
         return NO_STEPS
     share = _relative(scored.tracked_states, scored.reference_states)
-    return "no step is ever begun" if share is None else np.array([share, 1.0])
+    return "no step is ever started" if share is None else np.array([share, 1.0])
 
 
 def state_confusion_counts(scored: Scored) -> np.ndarray | str:
@@ -227,34 +227,36 @@ def _parse_update(text: str) -> tuple[str, str] | None:
 
 
 _FRAME = {"unit": "frame"}
-_SLOW = "states change rarely: a tracker that never changes anything is right until the first change"
+_SLOW = "states change rarely, so a model that never updates is right until the first change"
 METRICS = [
     _metric("dst_jga", state_jga_counts, ratio, _FRAME, pool="mean", headline=True,
-            definition="share of the frames on which the tracked state of every step is right",
-            failure_mode=f"one wrong step makes a frame wrong, so that long tasks score low; {_SLOW}"),
+            definition="Share of the frames with all steps right, from the state tracker (joint goal accuracy).",
+            failure_mode=f"One wrong step makes a frame wrong, so long tasks score low; {_SLOW}."),
     _metric("dst_head_jga", state_head_jga_counts, ratio, _FRAME, pool="mean", headline=True,
-            definition="share of the frames on which the state head alone is right for every step, without the tracker",
-            failure_mode=f"states that flicker between frames cost little; {_SLOW}"),
+            definition="Share of the frames with all steps right, from the model's state head without the state tracker.",
+            failure_mode=f"States that flicker between frames cost little; {_SLOW}."),
     _metric("dst_step_accuracy", state_step_accuracy_counts, ratio, _FRAME, pool="mean",
-            definition="share of the (frame, step) pairs with the right tracked state",
-            failure_mode="most steps are not started or completed for most of the time: no update at all scores high"),
+            definition="Share of the (frame, step) pairs with the right tracked state.",
+            failure_mode="Most steps are not started or completed for most of the time, so never updating scores high."),
     _metric("dst_relative_step_accuracy", state_relative_accuracy_counts, ratio, {**_FRAME, "none begun": "left out"},
-            pool="mean", definition="share of the steps begun on either side whose tracked state is right, by frame",
-            failure_mode="steps completed long ago count on every later frame"),
+            pool="mean",
+            definition="Share of right tracked states per frame, among the steps begun in the prediction or the reference.",
+            failure_mode="A step that is completed early counts on every later frame."),
     _metric("dst_macro_f1", state_confusion_counts, state_macro_f1, {"unit": "frame x step"},
-            definition="mean F1 of the three step states over all (frame, step) pairs",
-            failure_mode="pooled over episodes: long episodes and long tasks count most"),
+            definition="Mean F1 of the three step states over all (frame, step) pairs.",
+            failure_mode="Pooled over episodes, so long episodes and long tasks count most."),
     _metric("dst_final_accuracy", final_state_counts, ratio, {"unit": "episode"}, pool="mean",
-            definition="share of the episodes that end with the right state of every step",
-            failure_mode="blind to when a step changed: all steps marked completed at any time scores 1 on finished tasks"),
+            definition="Share of the episodes that end with all steps right.",
+            failure_mode="Ignores when a step changed: marking all steps completed at any time scores 1 on finished tasks."),
     _metric("update_event_f1@1s", state_update_counts, f1, {"match": "one-to-one", "tol": "1s"},
-            definition="F1 of the frames on which the tracked state changes, paired one to one at most 1 s apart",
-            failure_mode="blind to which step changes, and how"),
+            definition="F1 of the frames on which a tracked state changes, paired with reference changes at most 1 s away.",
+            failure_mode="Ignores which step changes, and to which state."),
     _metric("update_ap", state_update_histogram, histogram_average_precision, _FRAME, sample=state_update_probabilities,
             exact=average_precision_without_histogram, gradient=histogram_average_precision_gradient,
-            definition="average precision of the update probability over all frames, at no threshold",
-            failure_mode="frame-exact: an update half a second late counts as a miss and a false alarm"),
+            definition="Average precision of the update probability over all frames, without a threshold.",
+            failure_mode="Frame-exact: an update half a second late counts as a miss and a false alarm."),
     _metric("dst_illegal_per_minute", state_refusal_counts, ratio, better="lower", unit="1/min", range=POSITIVE,
-            definition="state changes per minute that the state machine refused because they are impossible",
-            failure_mode="a model that never changes a state scores 0"),
+            definition="Impossible state changes per minute that were ignored, such as a completed step that becomes not"
+            " started.",
+            failure_mode="A model that never changes a state scores 0."),
 ]  # fmt: skip

@@ -106,7 +106,9 @@ def _same_length(hypotheses: Sequence[str], references: Sequence[Reference]) -> 
     if isinstance(hypotheses, str) or isinstance(references, str):
         raise ValueError("give lists of texts, not one text")
     if len(hypotheses) != len(references) or not len(hypotheses):
-        raise ValueError(f"{len(hypotheses)} hypotheses for {len(references)} references; as many and at least one")
+        raise ValueError(
+            f"{len(hypotheses)} hypotheses for {len(references)} references; give equally many, at least one"
+        )
 
 
 @lru_cache(maxsize=1 << 16)
@@ -239,7 +241,7 @@ def chrf_value(stats: np.ndarray) -> np.ndarray:
 
 def _pairs(statistic: Counts) -> Callable[[Scored], np.ndarray | str]:
     def counts(scored: Scored) -> np.ndarray | str:
-        return statistic(scored) if scored.good_pairs else "no correctly matched pair"
+        return statistic(scored) if scored.good_pairs else "no utterance is correctly matched"
 
     return counts
 
@@ -353,8 +355,8 @@ class TextScore:
             range=(0.0, self.top),
             turns="all",
             definition=f"`{self.name}` times the Jaccard index of the matching (`matched_jaccard`).",
-            failure_mode="Confounds how much is said at the right time with how well it is said: a low value does not show"
-            " which of the two is at fault.",
+            failure_mode="Mixes the timing of the utterances with their wording: a low value does not show which of the two"
+            " is at fault.",
         )
 
 
@@ -391,10 +393,10 @@ def text_metrics(resources: ScoringResources) -> list[Metric]:
             size=10,
             top=100.0,
             signature={"bleu": f"nrefs:1,case:mixed,eff:yes,tok:13a,smooth:exp,sacrebleu {version}"},
-            definition="sacreBLEU's corpus BLEU of the correctly matched pairs' texts, over the n-gram orders that the texts"
-            " have (effective order).",
-            failure_mode="Only sees pairs whose texts are alike already, so that a model that says less, but safely,"
-            " scores higher; two other words for an object cost as much as the wrong object.",
+            definition="Corpus BLEU (sacreBLEU, effective order) of correctly matched utterances against their reference"
+            " turns.",
+            failure_mode="Covers only pairs that are already similar, so a model that says little, but safely, scores"
+            " higher; a synonym costs as much as the wrong object.",
         ),
         TextScore(
             name="chrf",
@@ -403,9 +405,10 @@ def text_metrics(resources: ScoringResources) -> list[Metric]:
             size=3 * CHRF_ORDER,
             top=100.0,
             signature={"chrf": f"nrefs:1,case:mixed,eff:yes,nc:6,nw:0,space:no,sacrebleu {version}"},
-            definition="sacreBLEU's corpus chrF2 (character n-grams) of the correctly matched pairs' texts.",
-            failure_mode="Only sees pairs whose texts are alike already; a wrong count or object that differs in few"
-            " letters costs little.",
+            definition="Corpus chrF2 (sacreBLEU, character n-grams) of correctly matched utterances against their reference"
+            " turns.",
+            failure_mode="Covers only pairs that are already similar; a wrong count or object that differs in few letters"
+            " costs little.",
         ),
         TextScore(
             name="meteor",
@@ -414,9 +417,9 @@ def text_metrics(resources: ScoringResources) -> list[Metric]:
             size=2,
             top=1.0,
             signature={"meteor": resources.meteor_signature},
-            definition="nltk's METEOR of the correctly matched pairs' texts, averaged over pairs.",
-            failure_mode="Only sees pairs whose texts are alike already; identical short texts stay below 1, so compare"
-            " with the oracle's value.",
+            definition="METEOR (nltk) of correctly matched utterances against their reference turns, averaged over pairs.",
+            failure_mode="Covers only pairs that are already similar; identical short texts score below 1, so compare with"
+            " the oracle.",
         ),
         TextScore(
             name="cider",
@@ -425,9 +428,10 @@ def text_metrics(resources: ScoringResources) -> list[Metric]:
             size=2,
             top=10.0,
             signature={"cider": f"cider-d,tok:treebank,n:4,sigma:6,idf:{resources.idf_signature}"},
-            definition="CIDEr-D of the correctly matched pairs' texts, with document frequencies from the whole split.",
-            failure_mode="Only sees pairs whose texts are alike already; one rare word outweighs the rest of the text,"
-            " and texts that every episode repeats count nothing.",
+            definition="CIDEr-D of correctly matched utterances against their reference turns, with document frequencies"
+            " from the whole split.",
+            failure_mode="Covers only pairs that are already similar; one rare word outweighs the rest of the text, and"
+            " texts that occur in every episode count nothing.",
         ),
         TextScore(
             name="similarity",
@@ -436,9 +440,9 @@ def text_metrics(resources: ScoringResources) -> list[Metric]:
             size=2,
             top=1.0,
             signature={},
-            definition="Mean cosine of the sentence embeddings of the correctly matched pairs.",
-            failure_mode="Only sees pairs whose texts are alike already, and is almost blind to which object or count is"
-            " named: `three left` and `two left` have a cosine of 0.90.",
+            definition="Mean cosine of the sentence embeddings of correctly matched utterances and their reference turns.",
+            failure_mode="Covers only pairs that are already similar, and is almost blind to the object or count:"
+            " `three left` and `two left` have a cosine of 0.90.",
         ),
     ]
     out = []

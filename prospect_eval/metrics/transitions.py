@@ -247,7 +247,7 @@ def transition_delays(scored: Scored) -> np.ndarray | str:
     predicted, reference = _sides(scored)
     pairs = _pairs(scored, PAIRED_WITHIN_S)
     if not pairs:
-        return "no right transition within 5 s"
+        return "no predicted change within 5 s of the same reference change"
     return seconds_histogram([(predicted[p][0] - reference[r][0]) / scored.fps for p, r in pairs], PAIRED_WITHIN_S)
 
 
@@ -262,7 +262,7 @@ def transition_edit_counts(scored: Scored) -> np.ndarray | str:
     """Count (sum of edit scores, lanes with a segment)."""
     lanes = zip(scored.tracked_states.T, scored.reference_states.T, strict=True)
     scores = [s for s in (transition_edit_score(ours, theirs) for ours, theirs in lanes) if s is not None]
-    return np.array([sum(scores), len(scores)]) if scores else "no step is ever begun"
+    return np.array([sum(scores), len(scores)]) if scores else "no step is ever started"
 
 
 def transition_segment_overlap_counts(percent: int) -> Callable[[Scored], np.ndarray | str]:
@@ -300,14 +300,14 @@ def transition_order_counts(scored: Scored) -> np.ndarray | str:
 
 _NEAR = {"match": "one-to-one", "tol": f"{PAIRED_WITHIN_S}s"}
 _DEFINITIONS = {
-    "f1": "F1 of step changes paired one to one with equal reference changes at most {} s apart",
-    "precision": "share of the predicted step changes with an equal reference change at most {} s away",
-    "recall": "share of the reference step changes with an equal predicted change at most {} s away",
+    "f1": "F1 of predicted step changes paired one to one with the same change in the reference at most {} s away.",
+    "precision": "Share of the predicted step changes with the same change in the reference at most {} s away.",
+    "recall": "Share of the reference's step changes with the same predicted change at most {} s away.",
 }
 _FAILURES = {
-    "f1": "a change of the right step to the wrong state counts as much as one of a step that nobody touched",
-    "precision": "a model that makes one sure change scores 1",
-    "recall": "wrong changes between the right ones are free",
+    "f1": "A wrong change of the right step costs as much as a change of an unrelated step.",
+    "precision": "A model that makes only one safe change scores 1.",
+    "recall": "Wrong changes between the right ones cost nothing.",
 }
 METRICS = [
     *(
@@ -321,24 +321,27 @@ METRICS = [
         "transition_delay_median_s", transition_delays, partial(histogram_quantile, q=0.5, limit_s=PAIRED_WITHIN_S), _NEAR,
         interval=partial(histogram_quantile_interval, q=0.5, limit_s=PAIRED_WITHIN_S),
         better="zero", unit="s", range=(-PAIRED_WITHIN_S, PAIRED_WITHIN_S),
-        definition="median of the seconds from a reference change to its equal predicted change; negative is early",
-        failure_mode=f"only of changes within {PAIRED_WITHIN_S} s: missed changes do not count; early and late cancel out",
+        definition="Median of the seconds from a reference change to the same predicted change (negative: early).",
+        failure_mode=f"Covers only changes within {PAIRED_WITHIN_S} s, so missed changes do not count; early and late cancel"
+        " out.",
     ),
     _metric("dst_gca", transition_granular_counts, granular_change_accuracy, {**_NEAR, "alpha": "10/11"},
-            definition="granular change accuracy: right changes among claimed and due ones, with a little credit for a"
-            " wrong change of the right step",
-            failure_mode="blind to when within 5 s a change comes"),
+            definition="Granular change accuracy: right changes among predicted and reference changes, with a little credit"
+            " for a wrong change of the right step.",
+            failure_mode="Ignores when within 5 s a change comes."),
     _metric("dst_edit", transition_edit_counts, ratio, {"unit": "lane", "background": "not_started"},
-            definition="mean over steps of 1 - edit distance of the sequences of states, relative to the longer one",
-            failure_mode="blind to time: every step started on the first frame and completed on the second one scores 1"),
+            definition="Edit score: 1 minus the edit distance between predicted and reference state sequences, relative to"
+            " the longer one, averaged over steps.",
+            failure_mode="Ignores time: starting every step on the first frame and completing it on the second scores 1."),
     *(
         _metric(f"dst_segmental_f1@{k}", transition_segment_overlap_counts(k), f1, {"overlap": f"{k}%", "background": "not_started"},
-                definition=f"F1 of the segments of equal state that overlap by at least {k} % (intersection over union)",
-                failure_mode="completed segments are long and overlap easily")
+                definition=f"F1 of segments of equal state that overlap a reference segment by at least {k} % (intersection"
+                " over union).",
+                failure_mode="Completed segments are long and overlap easily.")
         for k in OVERLAPS
     ),
     _metric("dst_pos", transition_order_counts, ratio, {"ins": "1", "del": "1", "swap": "1", "sub": "2"}, pool="mean",
-            definition="procedure order similarity: 1 - edit distance of the orders of completion, relative to the"
-            " reference's length",
-            failure_mode="blind to time; listing the steps in the given order scores high where people follow that order"),
+            definition="Procedure order similarity: 1 minus the edit distance between predicted and reference orders of"
+            " completion, relative to the reference's length.",
+            failure_mode="Ignores time; listing the steps in the given order scores high where people follow that order."),
 ]  # fmt: skip

@@ -94,8 +94,8 @@ def utility_metrics(similarity_signature: str, match: MatchSettings = STANDARD.m
         utility(0),
         signature,
         range=POSITIVE,
-        definition="utterances that are matched to a reference and similar to it, a minute of video",
-        failure_mode="what else is said is free",
+        definition="Timely and correct utterances per minute: matched with a reference turn and similar to it.",
+        failure_mode="Unhelpful utterances cost nothing.",
     )
     annoyance = _metric(
         ANNOYANCE,
@@ -104,8 +104,8 @@ def utility_metrics(similarity_signature: str, match: MatchSettings = STANDARD.m
         signature,
         better="lower",
         range=POSITIVE,
-        definition="utterances that are not timely and correct, a minute of video",
-        failure_mode="silence scores 0",
+        definition="Unhelpful utterances per minute: all that are not both timely and correct.",
+        failure_mode="A silent model scores 0.",
     )
     at_costs = [
         _metric(
@@ -114,8 +114,9 @@ def utility_metrics(similarity_signature: str, match: MatchSettings = STANDARD.m
             utility(cost),
             {**signature, "cost": f"{cost:g}"},
             range=UNBOUNDED,
-            definition=f"(timely correct utterances - {cost:g} * unhelpful utterances) / minutes",
-            failure_mode="silence scores 0; the cost is an assumption about the user; depends on how much there is to say",
+            definition=f"Timely and correct utterances minus {cost:g} times the unhelpful ones, per minute of video.",
+            failure_mode="A silent model scores 0; the cost is an assumption about the user; the value depends on how much"
+            " there is to say.",
         )
         for cost in COSTS
     ]

@@ -140,4 +140,4 @@ class PredictorOptions:
             ("--update-threshold", self.update_threshold is not None),
         ]
         if found := [option for option, used in given if used]:
-            raise UserError(f"--ckpt {ckpt}: {what} and would ignore {', '.join(found)}; leave that out")
+            raise UserError(f"--ckpt {ckpt}: {what}, so {', '.join(found)} would have no effect; remove it")

@@ -219,7 +219,7 @@ def chat_instructions(task: Task, state: DialogState) -> str:
         state: State of its steps at the start.
     """
     steps = "\n".join(f"{step.id}: {step.name} ({state[step.id].replace('_', ' ')})" for step in task.steps)
-    known = f"\nWhat is known of it: {task.knowledge}" if task.knowledge else ""
+    known = f"\nBackground: {task.knowledge}" if task.knowledge else ""
     return (
         "You watch a person's first-person video, frame by frame, and help with a task while it is done.\n"
         f"The task: {task.goal}{known}\nIts steps:\n{steps or 'none are given'}\n"

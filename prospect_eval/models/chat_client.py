@@ -27,7 +27,7 @@ _TOO_LONG = re.compile(
     re.IGNORECASE,
 )
 #: advice for such an error
-_SHORTEN = "; show fewer pictures (--frames-shown) or replay shorter episodes"
+_SHORTEN = "; show fewer frames per request (--frames-shown) or replay shorter episodes"
 
 
 def read_chat_client_options(given: Sequence[str]) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def read_chat_client_options(given: Sequence[str]) -> dict[str, Any]:
     for text in given:
         key, sign, value = text.partition("=")
         if not sign or not key.strip():
-            raise UserError(f"--request-option {text}: give KEY=VALUE, as in max_tokens=2048 or temperature=null")
+            raise UserError(f"--request-option {text}: give KEY=VALUE, such as max_tokens=2048 or temperature=null")
         if key in _FIXED:
             raise UserError(f"--request-option {text}: {key} cannot be set; options are parameters such as max_tokens")
         if key in options:
@@ -90,7 +90,7 @@ class Endpoint:
 
     def __post_init__(self) -> None:
         if not self.url.startswith(("http://", "https://")):
-            raise UserError(f"--endpoint {self.url}: give the address of its API, as in http://127.0.0.1:8000/v1")
+            raise UserError(f"--endpoint {self.url}: give the address of the API, such as http://127.0.0.1:8000/v1")
         try:
             import openai
         except ImportError as error:
@@ -122,7 +122,7 @@ class Endpoint:
             raise NoReplyError(f"{self.url}: {error}") from error
         except DataError as error:
             words = str(error)
-            advice = _SHORTEN if _TOO_LONG.search(words) else "; start again later"
+            advice = _SHORTEN if _TOO_LONG.search(words) else "; run the command again later"
             raise DataError(f"{self.url}: {words}{advice}") from error
         self._accepted = True
         return reply
@@ -143,14 +143,18 @@ class Endpoint:
             raise UserError(f"{self.url}: refuses the key ({_first_line(error)}); see --key-variable") from error
         except openai.APITimeoutError as error:
             raise DataError(
-                f"{self.url}: no answer within the time-out; raise --timeout or start again later"
+                f"{self.url}: no answer within the time-out; raise --timeout or run the command again later"
             ) from error
         except openai.APIStatusError as error:
             if error.status_code not in (400, 404, 413, 422):
-                raise DataError(f"{self.url}: no usable answer ({_first_line(error)}); start again later") from error
+                raise DataError(
+                    f"{self.url}: no usable answer ({_first_line(error)}); run the command again later"
+                ) from error
             raise self._refused(error) from error
         except (openai.OpenAIError, ValueError) as error:
-            raise DataError(f"{self.url}: no usable answer ({_first_line(error)}); start again later") from error
+            raise DataError(
+                f"{self.url}: no usable answer ({_first_line(error)}); run the command again later"
+            ) from error
 
     def _refused(self, error: Exception) -> UserError:
         """Return the error of a refused request.
@@ -164,10 +168,12 @@ class Endpoint:
                 f"{self.url}: the request is longer than the context of {self.model!r} ({words}){_SHORTEN}"
             )
         if self._accepted:
-            return DataError(f"{self.url}: refuses a request for {self.model!r} that is like accepted ones ({words})")
+            return DataError(
+                f"{self.url}: refuses a request for {self.model!r} although it accepted similar ones ({words})"
+            )
         return UserError(
             f"{self.url}: refuses the request for {self.model!r} ({words});"
-            " --request-option KEY=null leaves a parameter out, KEY=VALUE sets one"
+            " --request-option KEY=null removes a parameter, KEY=VALUE sets one"
         )
 
 

@@ -34,8 +34,8 @@ _NO_ANSWER = {
     "content_filter": "a content filter withheld the reply",
     "tool_calls": "the model called a tool instead of answering",
     "function_call": "the model called a tool instead of answering",
-    "error": "the server broke the reply off with an error",
-    "abort": "the server broke the reply off",
+    "error": "the server stopped the reply with an error",
+    "abort": "the server stopped the reply",
 }
 #: maximum number of characters that a message quotes from a server
 _QUOTED = 200
@@ -96,8 +96,8 @@ def read_chat_reply(completion: Any) -> Reply:
     thought = thinking or any(getattr(message, name, None) for name in ("reasoning_content", "reasoning"))
     if thinking or (not text and (reason in _CUT or (thought and reason != "stop"))):
         raise NoReplyError(
-            f"the reply ended before the answer: its tokens were used up by {'thinking' if thought else 'what is no answer'};"
-            " allow more of them (--request-option max_tokens=N)"
+            f"the reply ended before the answer: its tokens were used up by {'thinking' if thought else 'text before the answer'};"
+            " allow more tokens (--request-option max_tokens=N)"
         )
     return Reply(text, reason in _CUT)
 

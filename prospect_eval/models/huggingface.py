@@ -107,7 +107,7 @@ class RereadingStream(ChatStream):
         if most is not None and context + REPLY_TOKENS > most:
             raise DataError(
                 f"frame {self.frame} ({self.frame / self.fps:g} s): {context:,} tokens of context and up to {REPLY_TOKENS} of a"
-                f" reply are more than the model's {most:,} positions; show fewer pictures at once (--frames-shown) or"
+                f" reply are more than the model's {most:,} positions; show fewer frames per request (--frames-shown) or"
                 " replay shorter episodes"
             )
 
@@ -157,7 +157,7 @@ def load_huggingface_model(name: str, device: str, dtype: Dtype = "float32") -> 
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise DataError(f"--ckpt hf:{name}: cannot be loaded ({_first_line(error)})") from error
     if not getattr(processor, "chat_template", None):
-        raise DataError(f"--ckpt hf:{name}: its processor has no chat template; an instruction-tuned model is needed")
+        raise DataError(f"--ckpt hf:{name}: its processor has no chat template; give an instruction-tuned model")
     _show_whole(processor)
     model.eval()
     return model.to(torch.device(device)), processor
@@ -232,7 +232,7 @@ def require_reachable_huggingface(ckpt: str, name: str) -> None:
     except OSError as error:
         why = f"{hub.hostname} cannot be reached ({error.strerror or error})"
         raise DataError(
-            f"--ckpt {ckpt}: no such folder, not downloaded before, and {why}; give a folder, or download it first"
+            f"--ckpt {ckpt}: no such folder, not downloaded yet, and {why}; give a folder, or download the model first"
         ) from error
 
 
@@ -249,7 +249,9 @@ def open_huggingface_predictor(ckpt: str, name: str, data: Dataset, asked: Predi
         UserError: A setting has no effect on such a model.
         DataError: The model cannot be loaded.
     """
-    asked.refuse(ckpt, "a model that re-reads everything has no context to manage", thresholds=True, device=True)
+    asked.refuse(
+        ckpt, "this model reads all frames again on each request and manages no context", thresholds=True, device=True
+    )
     dtype = choose_checkpoint_folder_dtype(asked.device, asked.dtype)
     model, processor = load_huggingface_model(name, asked.device, dtype)
     threshold = 0.5 if asked.speaking_threshold is None else asked.speaking_threshold

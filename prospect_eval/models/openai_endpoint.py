@@ -83,7 +83,7 @@ def open_openai_endpoint(ckpt: str, name: str, data: Dataset, asked: PredictorOp
     Raises:
         UserError: A setting has no effect on such a model.
     """
-    asked.refuse(ckpt, "a model behind an endpoint keeps its context and its thresholds to itself")
+    asked.refuse(ckpt, "a model behind an endpoint exposes no context and no thresholds")
     assert asked.endpoint is not None
     endpoint = Endpoint(asked.endpoint, name, asked.key_variable, asked.timeout_s, options=asked.request_options)
     options = f" {dump_json(dict(sorted(asked.request_options.items())))}" if asked.request_options else ""

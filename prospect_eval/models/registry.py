@@ -62,11 +62,11 @@ def open_registered_predictor(
     """
     kind, _, name = ckpt.partition(":")
     if (asked.endpoint is not None) != (kind == "endpoint"):
-        raise UserError(f"--ckpt {ckpt}: endpoint:MODEL and --endpoint URL go together")
+        raise UserError(f"--ckpt {ckpt}: endpoint:MODEL needs --endpoint URL, and --endpoint needs endpoint:MODEL")
     if asked.request_options and kind != "endpoint":
-        raise UserError(f"--ckpt {ckpt}: --request-option is for endpoint:MODEL; leave it out")
+        raise UserError(f"--ckpt {ckpt}: --request-option works only with endpoint:MODEL; remove it")
     if asked.frames_shown is not None and kind not in ("hf", "endpoint"):
-        raise UserError(f"--ckpt {ckpt}: --frames-shown is for hf:NAME and endpoint:MODEL; leave it out")
+        raise UserError(f"--ckpt {ckpt}: --frames-shown works only with hf:NAME and endpoint:MODEL; remove it")
     if kind == "baseline":
         return _open_baseline(ckpt, name, data, episodes, asked)
     if kind == "hf":

@@ -63,14 +63,14 @@ PAIRS = {
 DST = ("speaking_", "dst_")
 #: why a score differs, by the beginning of its name
 REASONS = {
-    "Bleu": "published: PTB tokens, lower case, no smoothing, 0..1; ours: sacreBLEU, 13a tokens, cased, smoothed, effective order, 0..100",
-    "CIDEr": "published: document frequencies of the correct pairs; ours: of all reference utterances of the split",
-    "METEOR": "published: METEOR 1.5 in Java with its paraphrase table, not computed here; ours: nltk's METEOR",
-    "dst_update": "published: the very frame of an update; ours: paired one to one at most 1 s apart",
-    "dst_exact_match": "published: the i-th update against the i-th due one, missed and further ones free; ours: F1 of pairs of"
+    "Bleu": "published: PTB tokens, lower case, no smoothing, 0..1; PROSPECT: sacreBLEU, 13a tokens, cased, smoothed, effective order, 0..100",
+    "CIDEr": "published: document frequencies of the correct pairs; PROSPECT: of all reference utterances of the split",
+    "METEOR": "published: METEOR 1.5 in Java with its paraphrase table, not computed here; PROSPECT: nltk's METEOR",
+    "dst_update": "published: exactly the frame of an update; PROSPECT: paired one to one at most 1 s apart",
+    "dst_exact_match": "published: the i-th update against the i-th due one, missed and additional updates cost nothing; PROSPECT: F1 of pairs of"
     " the same step and change at most 1 s apart",
-    "speaking_balanced": "published: a class that never occurs is left out; ours: undefined then",
-    "semantic_score": "published: pairs of a cosine of the threshold or more; ours: above it",
+    "speaking_balanced": "published: a class that never occurs is left out; PROSPECT: undefined then",
+    "semantic_score": "published: pairs with a cosine at or above the threshold; PROSPECT: above it",
 }
 
 
@@ -199,7 +199,7 @@ def _explainer(streams: Sequence[Stream], averaged: int) -> Callable[[str, float
     lost = _lost(streams)
     general = []
     if averaged:
-        general.append(f"published: mean over {averaged} data sets; ours: counts pooled")
+        general.append(f"published: mean over {averaged} datasets; PROSPECT: pooled counts")
     if lost:
         general.append(f"{format_count(lost, 'pair')} of cost 0 (same frame, same words) lost as published, kept here")
     if failed:
@@ -210,7 +210,7 @@ def _explainer(streams: Sequence[Stream], averaged: int) -> Callable[[str, float
             return ""
         parts = [reason for start, reason in REASONS.items() if name.startswith(start)] + general
         if ours is None and published == 0.0:
-            parts.append("nothing to divide by: 0 as published, undefined here")
-        return "; ".join(parts) or "another pairing of equal or nearly equal cost (published: float32)"
+            parts.append("no denominator: 0 in the published score, undefined in PROSPECT")
+        return "; ".join(parts) or "a different pairing of equal or nearly equal cost (published: float32)"
 
     return explain

@@ -93,7 +93,7 @@ def _over_time(series: Sequence[tuple[Sequence[float], float]], quantiles: Seque
     return {
         "seconds": [round((k + 1) * width, 1) for k, _ in filled],
         "quantiles": [
-            ["largest" if q == 1 else f"{q:.0%}", [float(np.quantile(values, q)) for _, values in filled]]
+            ["maximum" if q == 1 else f"{q:.0%}", [float(np.quantile(values, q)) for _, values in filled]]
             for q in quantiles
         ],
     }

@@ -67,7 +67,7 @@ def catalog_runs(root: str | Path) -> list[Run]:
     """
     folder = Path(root)
     if not folder.is_dir():
-        raise DataError(f"{root}: no such folder; give one that holds run folders")
+        raise DataError(f"{root}: no such folder; give a folder with run folders")
     found = [run for file in sorted(folder.rglob("run.json")) if (run := _read(file.parent)) is not None]
     return sorted(found, key=lambda run: (run.finished is None, -(run.finished or 0.0), run.folder))
 

@@ -93,8 +93,8 @@ class EpisodeWorker:
     def _same(self, what: str, name: object, here: str, there: str) -> None:
         if here != there:
             raise DataError(
-                f"{name}: the {what} on {socket.gethostname()} is another one ({here[:12]} there, {there[:12]} here);"
-                " bring the same to every machine"
+                f"{name}: the {what} on {socket.gethostname()} differs ({here[:12]} there, {there[:12]} here);"
+                " copy the same files to every machine"
             )
 
 

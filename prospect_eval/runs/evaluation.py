@@ -144,7 +144,7 @@ def _missing_videos(on_missing: str | None, dataset: Dataset, split: str) -> tup
         shown = ", ".join(str(dataset.video(video)) for video in missing[:5])
         more = f" and {len(missing) - 5:,} more" if len(missing) > 5 else ""
         raise DataError(
-            f"{format_count(len(missing), 'video')} missing: {shown}{more}; put them there, or run the others with"
+            f"{format_count(len(missing), 'video')} missing: {shown}{more}; copy them there, or run the others with"
             " --on-missing skip"
         )
     return missing

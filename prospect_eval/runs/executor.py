@@ -90,7 +90,7 @@ def select_run_episodes(data: Dataset, split: str, limit: int | None, missing: t
     places = [place for place, clip in enumerate(clips) if clip.video not in gone]
     if not places:
         why = f"all {len(gone)} videos are missing, the first {data.video(missing[0])}" if gone else "it is empty"
-        raise DataError(f"{data.root}: split {split!r} has no episode to run: {why}")
+        raise DataError(f"{data.root}: split {split!r} has no episodes: {why}")
     chosen = sorted(places, key=lambda k: (clips[k].video, clips[k].id))[:limit]
     data.require_same_videos(clips[k] for k in chosen)
     for line in data.missing_parts(clips[k] for k in chosen):
@@ -132,7 +132,7 @@ def execute_run(
         UserError: The folder contains another run.
         DataError: An episode failed and ``on_error`` is ``fail``, or a record contradicts itself.
     """
-    with hold_run_folder(folder), defer_interrupt("the episodes under way"):
+    with hold_run_folder(folder), defer_interrupt("the running episodes, which are saved"):
         begun = (folder / "run.json").exists()
         open_run_folder(folder, config)
         try:
@@ -193,7 +193,7 @@ def keep_executor_result(
         record, timing = result
     problems = record.problems() if record.status == "ok" else []
     if problems:
-        raise DataError(f"{maker}: made a record that contradicts itself: {problems[0]}")
+        raise DataError(f"{maker}: returned an inconsistent record: {problems[0]}")
     return Kept(episode.id, record.status, timing, dump_json(record))
 
 
@@ -253,6 +253,6 @@ def _reusable(path: Path, episode: Episode) -> bool:
     try:
         record = load_json(EpisodeRecord, path.read_bytes(), str(path))
     except DataError as error:
-        logger.debug("%s is broken and is done again", path, exc_info=error)
+        logger.debug("%s is damaged and is replayed again", path, exc_info=error)
         return False
     return record.episode == episode and record.status == "ok"

@@ -108,7 +108,7 @@ def list_run_folder_record_files(folder: Path) -> list[Path]:
     """
     files = sorted((folder / "episodes").glob("*.json"))
     if not files:
-        raise DataError(f"{folder}: holds no episode; start the run again to go on")
+        raise DataError(f"{folder}: holds no episodes; repeat its `prospect-eval run` command to continue")
     return files
 
 
@@ -124,9 +124,9 @@ def hold_run_folder(folder: Path) -> Iterator[None]:
         DataError: Another process holds the folder.
     """
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"--output {folder}: is a file; choose another place")
+        raise UserError(f"--output {folder}: is a file; choose another folder")
     if folder.exists() and not (folder / "run.json").exists() and any(f.name not in MARKS for f in folder.iterdir()):
-        raise UserError(f"--output {folder}: exists and is not a run folder; choose another one")
+        raise UserError(f"--output {folder}: exists but is not a run folder; choose another folder")
     with lock_folder(folder, str(folder)):
         yield
 
@@ -151,8 +151,10 @@ def open_run_folder(folder: Path, config: RunConfig) -> None:
     before, now = flatten_json(asdict(read_run_folder_config(folder))), flatten_json(asdict(config))
     different = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
     if different:
-        shown = "; ".join(f"{key}: {_short(before.get(key))} there, {_short(now.get(key))} now" for key in different)
-        raise UserError(f"--output {folder}: holds another run ({shown}); choose another folder or delete it")
+        shown = "; ".join(f"{key}: {_short(before.get(key))} before, {_short(now.get(key))} now" for key in different)
+        raise UserError(
+            f"--output {folder}: holds a run with other options ({shown}); choose another folder or delete it"
+        )
 
 
 def note_run_folder_environment(folder: Path) -> None:
@@ -168,9 +170,12 @@ def note_run_folder_environment(folder: Path) -> None:
         return
     write_atomic(folder / "run.json", dump_json({**body, "resumed": [*known[1:], now]}, indent=1) + "\n")
     then, here = (flatten_json({"python": one.get("python"), **(one.get("versions") or {})}) for one in (first, now))
-    if changed := [f"{name} {then.get(name)} then, {here[name]} now" for name in here if then.get(name) != here[name]]:
+    if changed := [
+        f"{name} {then.get(name)} before, {here[name]} now" for name in here if then.get(name) != here[name]
+    ]:
         print_line(
-            f"note: {folder} began with other versions: {'; '.join(changed)}; run.json names all of them", err=True
+            f"note: {folder} was started with other versions: {'; '.join(changed)}; run.json lists all versions",
+            err=True,
         )
 
 

@@ -41,7 +41,7 @@ DERIVED = ("all_results.json", "metrics.json", "args.json", "llm_eval*.json")
 #: frames per second above this value do not extend the accepted number of frames
 MAX_FPS = 240
 #: error of an episode of the data without a prediction
-MISSING = "the predictions have no such episode"
+MISSING = "the predictions lack this episode"
 
 
 def read_imported_predictions(
@@ -68,17 +68,17 @@ def read_imported_predictions(
         digest.update(data)
         for where, record in _records(file, data, episodes, tell):
             if record.episode.id in records:
-                raise DataError(f"{where}: episode {record.episode.id} was predicted before; each may stand once")
+                raise DataError(f"{where}: episode {record.episode.id} is predicted twice; remove one prediction")
             problems = record.problems() if record.status == "ok" else []
             if problems:
                 raise DataError(f"{where}: {problems[0]}")
             require_scorable_import(record, where)
             records[record.episode.id] = record
     if not records:
-        raise DataError(f"{path}: holds no prediction")
+        raise DataError(f"{path}: holds no predictions")
     models = sorted({record.model for record in records.values()})
     if len(models) > 1:
-        raise DataError(f"{path}: predictions of {len(models)} models ({', '.join(models[:4])}); score each apart")
+        raise DataError(f"{path}: predictions of {len(models)} models ({', '.join(models[:4])}); score each separately")
     return [records[key] for key in sorted(records)], digest.hexdigest()
 
 
@@ -106,7 +106,7 @@ def list_import_files(folder: Path, tell: Tell = lambda line: None) -> list[Path
         # an exported evaluation folder has every stream in both formats
         if len(tables) > len(found):
             tell(
-                f"{folder}: holds {len(tables)} {TABLE} and {format_count(len(found), 'result file')}; only these are read"
+                f"{folder}: holds {len(tables)} {TABLE} and {format_count(len(found), 'result file')}; no other files are read"
             )
         return found
     raise DataError(f"{folder}: holds no .json or .jsonl file, no results/*.json and no {TABLE}")
@@ -124,8 +124,8 @@ def _records(file: Path, data: bytes, episodes: Sequence[Episode], tell: Tell) -
         record = _record(item, where, episodes)
         if moved := find_delayed_import_references(record.episode):
             tell(
-                f"{where}: references that wait for the frame after a user turn at the same time: {len(moved)}, the first on"
-                f" frame {moved[0]}; a user text that was read with frame i has the time (i - 1) / fps"
+                f"{where}: references moved to the frame after a user turn at the same time: {len(moved)}, the first on"
+                f" frame {moved[0]}; the time of a user text that the model read with frame i is (i - 1) / fps"
             )
         yield where, record
 
@@ -171,8 +171,10 @@ def _record(item: dict[str, Any], where: str, episodes: Sequence[Episode]) -> Ep
     record = load_json(EpisodeRecord, dump_json(item), where)
     given = next((e for e in episodes if e.id == record.episode.id), None)
     if episodes and given != record.episode:
-        what = "is not in the data" if given is None else "is not the one in the data"
-        raise DataError(f"{where}: episode {record.episode.id} {what}; leave --data out to score it as it stands")
+        what = "is not in the data" if given is None else "differs from the one in the data"
+        raise DataError(
+            f"{where}: episode {record.episode.id} {what}; remove --data to score it against its own reference"
+        )
     return record
 
 
@@ -206,8 +208,8 @@ def require_scorable_import(record: EpisodeRecord, where: str) -> None:
     for utterance in record.utterances:
         if not utterance_has_words(utterance.text) and utterance.text not in accepted:
             raise DataError(
-                f"{where}: the utterance {utterance.text!r} on frame {utterance.frame} holds no word; leave it out (silence is"
-                " no utterance) or give its text"
+                f"{where}: the utterance {utterance.text!r} on frame {utterance.frame} holds no word; remove it (silence is"
+                " not an utterance) or give its text"
             )
 
 
@@ -254,7 +256,7 @@ class ImportedRun:
             return ""
         late, early = match.window("")
         return (
-            f"{self.unnamed} of {format_count(self.records, 'stream')} name no data set: matched within {late:g} s late and"
+            f"{self.unnamed} of {format_count(self.records, 'stream')} name no dataset, so they are matched within {late:g} s late and"
             f" {early:g} s early; --dataset NAME or --window LATE,EARLY sets the window"
         )
 
@@ -300,7 +302,7 @@ def import_predictions(
         digest = hashlib.sha256(f"{digest} {dataset}".encode()).hexdigest()
     missing = make_missing_import_records(records, episodes)
     if folder.resolve() == path.resolve():
-        raise UserError(f"--output {folder}: is the folder of the predictions themselves; choose another one")
+        raise UserError(f"--output {folder}: is the folder of the predictions; choose another folder")
     config = RunConfig(
         records[0].model, digest, data, data_digest, split, None, records[0].knobs, digest_environment_code()
     )

@@ -139,7 +139,7 @@ def _with_dst(frames: list[Frame], more: Any, where: str) -> list[Frame]:
     by_index = {one["frame_idx_in_stream"]: one for one in more}
     unknown = sorted(set(by_index) - {frame["frame_idx_in_stream"] for frame in frames})
     if len(by_index) < len(more) or unknown:
-        what = f"frame {unknown[0]}, which predictions have not" if unknown else "a frame twice"
+        what = f"frame {unknown[0]}, which predictions lacks" if unknown else "a frame twice"
         raise DataError(f"{where}: {DST} holds {what}")
     return [{**by_index.get(frame["frame_idx_in_stream"], {}), **frame} for frame in frames]
 
@@ -167,11 +167,9 @@ def make_proassist_result_record(
     indices = [frame["frame_idx_in_stream"] for frame in frames]
     twice = next((a for a, b in pairwise(indices) if a == b), None)
     if twice is not None:
-        raise DataError(f"{where}: frame {twice} is there twice")
+        raise DataError(f"{where}: frame {twice} appears twice")
     if indices[-1] >= LONGEST_S * fps:
-        raise DataError(
-            f"{where}: frame {indices[-1]} is beyond {LONGEST_S // 3600} h of stream, the longest that is read"
-        )
+        raise DataError(f"{where}: frame {indices[-1]} is beyond {LONGEST_S // 3600} h of stream, the maximum")
     episode = _episode_with(frames, meta, episodes, where) if episodes else _episode_of(frames, meta, fps, where)
     return _predicted(frames, meta, episode, tell, where)
 
@@ -194,7 +192,7 @@ def _predicted(
     updates = read_proassist_updates(frames, "dst_update")
     if updates and not episode.task.steps:
         left = format_count(len(updates), "state update")
-        tell(f"{where}: {left} left out: the file has no reference states; give --data FOLDER")
+        tell(f"{where}: {left} ignored, because the file has no reference states; give --data FOLDER")
         updates = []
     transitions, refusals = track_proassist_updates(updates, episode)
     known = {name: _known(frames, keys, whole, tell, where) for name, keys in FIELDS.items()}
@@ -224,11 +222,11 @@ def _known(frames: Sequence[Frame], keys: tuple[str, ...], whole: bool, tell: Te
     values = [frame.get(key) for frame in frames]
     numbers = [float(value) for value in values if _is_number(value, whole=keys == FIELDS["cache_tokens"])]
     if not any(numbers):
-        tell(f"{where}: {key} is 0 on every frame and is taken for not known")
+        tell(f"{where}: {key} is 0 on every frame and is treated as unknown")
         return ()
     if not whole or len(numbers) < len(values):
         tell(
-            f"{where}: {key} is left out: {len(numbers)} frames have it, a value for every frame of the stream is needed"
+            f"{where}: {key} is ignored: {len(numbers)} frames have it, a value for every frame of the stream is needed"
         )
         return ()
     return tuple(numbers)
@@ -269,7 +267,7 @@ def _episode_with(frames: Sequence[Frame], meta: Mapping[str, Any], episodes: Se
     if len(fitting) != 1:
         raise DataError(
             f"{where}: {len(fitting) or 'no'} episode(s) of the data have its {len(references)} references on its frames;"
-            " leave --data out to score against the references in the file"
+            " remove --data to score against the references in the file"
         )
     return fitting[0]
 
@@ -359,7 +357,7 @@ def read_proassist_result_table(
 def _table_frame(row: Mapping[str, str | None], where: str) -> Frame:
     """Return a row of the table as an output."""
     if None in row or any(cell is None for cell in row.values()):
-        raise DataError(f"{where}: has not as many cells as the head line")
+        raise DataError(f"{where}: the number of cells differs from the header line")
     cells = {key: cell or "" for key, cell in row.items()}
     frame: Frame = {
         "frame_idx_in_stream": _number(cells["frame_idx"], where, "frame_idx", int),

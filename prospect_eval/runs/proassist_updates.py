@@ -43,7 +43,7 @@ class Update:
         """
         if self.change not in CHANGES or not self.step:
             raise DataError(
-                f"{where}: frame {self.index}: reference update {self.step}->{self.change}; known are {', '.join(CHANGES)};"
+                f"{where}: frame {self.index}: reference update {self.step}->{self.change}; known: {', '.join(CHANGES)};"
                 " give --data FOLDER to score against the data's own states"
             )
         return self.change

@@ -164,7 +164,9 @@ def read_metrics_schema(folder: Path) -> dict[str, Any]:
         DataError: The file is missing or damaged.
     """
     if not (folder / "metrics.json").is_file():
-        raise DataError(f"{folder}: no metrics.json; `prospect-eval score {folder}` writes it, of a run folder")
+        raise DataError(
+            f"{folder}: not scored (no metrics.json); repeat its `prospect-eval run` command, or run `prospect-eval score {folder}`"
+        )
     return dict(read_typed_json(folder / "metrics.json", MetricsFile))
 
 
@@ -176,7 +178,7 @@ def read_counts_schema(folder: Path) -> CountsFile:
     """
     file = folder / "counts.json"
     if file.is_file() and read_json(file).get("schema") != COUNTS_SCHEMA:
-        raise DataError(f"{folder}: scored by another version; `prospect-eval score {folder}` scores it again")
+        raise DataError(f"{folder}: scored by another version; run `prospect-eval score {folder}`")
     return read_typed_json(file, CountsFile)
 
 

@@ -101,7 +101,7 @@ def _read(file: Path, config: RunConfig) -> Corpus | None:
     try:
         found = read_typed_json(file, CorpusFile)
     except UserError as error:
-        logger.debug("%s cannot be read and is made again", file, exc_info=error)
+        logger.debug("%s cannot be read and is written again", file, exc_info=error)
         return None
     same = (found["source"], found["data_digest"], found["split"]) == ("split", config.data_digest, config.split)
     return _corpus(found) if same else None
@@ -115,7 +115,7 @@ def _of_data(config: RunConfig) -> Corpus | None:
         if data.digest == config.data_digest:
             return Corpus.of(data.episodes(config.split, check=False))
     except (UserError, OSError) as error:
-        logger.debug("the corpus is that of the records: the data cannot be opened", exc_info=error)
+        logger.debug("the data cannot be opened; the corpus is taken from the records", exc_info=error)
     return None
 
 
@@ -124,4 +124,4 @@ def _keep(file: Path, corpus: Corpus, config: RunConfig) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_scoring_corpus(file, {"source": "split", **corpus.plain()}, config)
     except OSError as error:
-        logger.debug("%s is not kept", file, exc_info=error)
+        logger.debug("%s cannot be stored", file, exc_info=error)

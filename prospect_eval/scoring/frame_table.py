@@ -26,20 +26,20 @@ if TYPE_CHECKING:
 FILE = "frames.parquet"
 #: type and meaning of each column
 COLUMNS = {
-    "episode": ("string", "the episode's id"),
-    "video": ("string", "its video"),
+    "episode": ("string", "id of the episode"),
+    "video": ("string", "video of the episode"),
     "frame": ("int32", "number of the frame in the video"),
-    "time_s": ("float64", "its time in the video, in seconds"),
-    "speaking_prob": ("float32", "0..1"),
-    "update_prob": ("float32", "0..1"),
-    "speaks": ("bool", "the model says something"),
-    "speaks_reference": ("bool", "so does the reference"),
-    "updates": ("bool", "the model changes a step's state"),
-    "updates_reference": ("bool", "so does the reference"),
-    "joint_goal": ("bool", "every tracked state is right; null without steps"),
-    "head_joint_goal": ("bool", "every state is right by the state head alone; null without one"),
-    "cache_tokens": ("int32", "in the context"),
-    "cache_bytes": ("int64", "of keys and values"),
+    "time_s": ("float64", "time in the video in seconds"),
+    "speaking_prob": ("float32", "speaking probability, 0 to 1"),
+    "update_prob": ("float32", "update probability, 0 to 1"),
+    "speaks": ("bool", "the model speaks"),
+    "speaks_reference": ("bool", "the reference speaks"),
+    "updates": ("bool", "the model changes a step state"),
+    "updates_reference": ("bool", "the reference changes a step state"),
+    "joint_goal": ("bool", "all steps right, from the state tracker; null without steps"),
+    "head_joint_goal": ("bool", "all steps right, from the model's state head; null without one"),
+    "cache_tokens": ("int32", "tokens in the context"),
+    "cache_bytes": ("int64", "bytes of the KV cache"),
 }
 
 
@@ -89,7 +89,7 @@ def read_frame_table_as_pandas(run: str | Path) -> pandas.DataFrame:
     """
     path = Path(run) / FILE
     if not path.is_file():
-        raise DataError(f"{path}: no such file; `prospect-eval score {run}` writes it")
+        raise DataError(f"{path}: no such file; run `prospect-eval score {run}`")
     try:
         import pandas
     except ImportError as error:

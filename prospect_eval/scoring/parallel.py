@@ -141,7 +141,7 @@ class ShardWorkers:
                 busy.remove(worker)
             elif isinstance(event, WorkerDied):
                 raise DataError(
-                    f"a process that was scoring has died ({event.why}), perhaps for want of memory; start again"
+                    f"a scoring process died ({event.why}), possibly from lack of memory; run the command again"
                 )
         return [found[worker] for worker in self._workers]
 

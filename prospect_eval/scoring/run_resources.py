@@ -31,7 +31,7 @@ def open_run_resources(folder: Path, *others: Path) -> ScoringResources:
     for other in others:
         if (found := _similarity_of(other)[1]) != signature:
             raise UserError(
-                f"these runs were scored with different similarity models: {signature} in {folder}, {found} in {other};"
+                f"the runs were scored with different similarity models: {signature} in {folder}, {found} in {other};"
                 " score both with the same --similarity"
             )
     resources = make_scoring_resources(model or None)

@@ -112,7 +112,7 @@ def score_record_shares(
     failed = sorted(episode for outline in outlines for episode in outline.failed)
     found = {episode: digest for outline in outlines for episode, digest in outline.episodes.items()}
     if len(found) == len(failed):
-        error = next((outline.error for outline in outlines if outline.error), "no reason is given")
+        error = next((outline.error for outline in outlines if outline.error), "no reason given")
         raise DataError(f"none of {len(failed)} episodes could be predicted: {error}")
     encode = getattr(resources.similarity, "encode", None)
     if encode is not None:

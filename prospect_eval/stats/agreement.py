@@ -22,7 +22,7 @@ def agreement_noise_floor(values: Sequence[float]) -> float:
         ValueError: There are fewer than two values.
     """
     if len(values) < 2:
-        raise ValueError("a noise floor needs at least two runs of the same thing")
+        raise ValueError("a noise floor needs at least two runs of the same model")
     return float(max(values) - min(values))
 
 

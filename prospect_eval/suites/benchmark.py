@@ -270,5 +270,5 @@ def _open_built_in_benchmark(name: str) -> Benchmark[Any, Any]:
     module = importlib.import_module(f"{prospect_eval.suites.__name__}.{name}.benchmark")
     benchmark = getattr(module, "BENCHMARK", None)
     if not isinstance(benchmark, Benchmark):
-        raise DataError(f"{module.__name__}: holds no BENCHMARK; this is a defect of the package")
+        raise DataError(f"{module.__name__}: holds no BENCHMARK; please report this defect")
     return benchmark

@@ -103,7 +103,7 @@ def make_gate_rules(plain: Any, where: str) -> Rules:
             f"{where}: {place}: {first['msg']}; a rule is `NAME: {{margin: 0.02}}` under `metrics`"
         ) from error
     if not rules.metrics and not rules.exact:
-        raise UserError(f"{where}: asks for nothing; name metrics with margins, or what must be exact")
+        raise UserError(f"{where}: holds no rules; give metrics with margins, or values that must be exact")
     return rules
 
 
@@ -135,4 +135,4 @@ def check_gate_rule_metrics(names: Iterable[str], known: Iterable[str], where: s
     there = list(known)
     for name in names:
         if name not in there:
-            raise UserError(f"{where}: there is no metric {name!r}{did_you_mean(name, there)}")
+            raise UserError(f"{where}: unknown metric {name!r}{did_you_mean(name, there)}")

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from prospect_core.util.console import format_count
 from prospect_core.util.errors import require_choice
 from prospect_eval.stats.bootstrap import (
     Interval,
@@ -309,7 +310,10 @@ def _find_difference(
     needed = max(MIN_VIDEOS, permutation_videos_needed(tests))
     least = least_permutation_p_value(counts.videos, len(counts.names))
     if counts.videos < needed or least * tests > SIGNIFICANCE:
-        note = f"cannot be shown with {counts.videos} videos; at least {needed} are needed for {tests} tests"
+        note = (
+            f"only {format_count(counts.videos, 'video')}: at least {needed} are needed to show a difference with"
+            f" {format_count(tests, 'test')}"
+        )
         return replace(found, verdict="too few", note=note)
     p = sign_flip_p_value(counts.sides[0], counts.sides[1], counts.of)
     return replace(found, p=p, verdict="undefined" if p is None else "not shown")

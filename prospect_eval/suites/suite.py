@@ -252,7 +252,7 @@ def open_suite_data(
     name = source.removeprefix(PREFIX)
     data = open_suite(name).data
     if data is None:
-        raise UserError(f"suite {name} has no data of its own: give --data FOLDER too")
+        raise UserError(f"suite {name} has no data of its own; give --data FOLDER too")
     if data != BUILT_IN_DATA:
         return Dataset.open(suite_file(name).parent / data)
     from prospect_core.workbench.generate import SPLITS, generate_cached_workbench
@@ -296,7 +296,7 @@ def open_suite_source(
         return str(made.root), made
     if (data is None) == (own is None):
         if suite and data is None:
-            raise UserError(f"--suite {suite} has no data of its own: give --data FOLDER too")
+            raise UserError(f"--suite {suite} has no data of its own; give --data FOLDER too")
         raise UserError("give either --data FOLDER or --suite NAME")
     if data is not None:
         return str(data.resolve()), open_suite_data(str(data), split)

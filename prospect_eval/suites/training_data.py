@@ -44,7 +44,7 @@ class TrainingEpisodes:
     @property
     def about(self) -> str:
         """Description of the training episodes for a reader."""
-        return self.source or "the other videos of the same split (leave-one-video-out)"
+        return self.source or "the other videos of the split (leave-one-video-out)"
 
 
 NO_TRAINING = TrainingEpisodes()

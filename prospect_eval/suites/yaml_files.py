@@ -20,7 +20,7 @@ class _Plain(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases (*name) are not read here; write the value out")
+            raise yaml.YAMLError("aliases (*name) are not supported; write the value in full")
         return super().compose_node(parent, index)
 
 

@@ -132,7 +132,9 @@ def cider(hypotheses: Sequence[str], references: Sequence[str]) -> float:
         ValueError: The lists differ in length, or no reference has a token.
     """
     if len(hypotheses) != len(references):
-        raise ValueError(f"{len(hypotheses)} hypotheses for {len(references)} references; as many and at least one")
+        raise ValueError(
+            f"{len(hypotheses)} hypotheses for {len(references)} references; give equally many, at least one"
+        )
     pairs = [(h, r) for h, r in zip(hypotheses, references, strict=True) if cider_treebank_tokens(r)]
     if not pairs:
         raise ValueError("no reference with a word in it")

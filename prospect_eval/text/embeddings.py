@@ -153,7 +153,7 @@ def _cached(model: str) -> Path:
     except (HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise UserError(
             f"--similarity {model}: neither a folder nor in the Hugging Face cache; give a sentence-transformers folder,"
-            f" or fetch it first (`hf download {name}`)"
+            f" or download it first (`hf download {name}`)"
         ) from error
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
+from prospect_core.util.atomic import write_atomic
 from prospect_core.util.errors import UserError
-from prospect_core.util.json_io import read_json
+from prospect_core.util.json_io import dump_json, read_json
 from prospect_eval.api import EvaluationOptions, compare, evaluate, gate, load_run, prepare_checked, score_run
 from tests.helpers.commands import evaluate as run_command
 
@@ -64,3 +67,13 @@ def test_prepare_checked_writes_nothing(short_world, tmp_path):
 def test_prepare_checked_unsupported_pass_raises(short_world):
     with pytest.raises(UserError, match="--teacher-forced"):
         prepare_checked(EvaluationOptions("baseline:oracle", short_world.root, teacher_forced=True))
+
+
+@pytest.mark.parametrize(("name", "noted"), [("kitchen", True), ("workbench", False)])
+def test_prepare_checked_notes_a_workbench_checkpoint_on_other_data(short_world, tmp_path, capsys, name, noted):
+    root = tmp_path / "data"
+    shutil.copytree(short_world.root, root)
+    write_atomic(root / "dataset.json", dump_json({**read_json(root / "dataset.json"), "name": name}))
+    prepare_checked(EvaluationOptions("workbench-tiny", root, limit=1, output=tmp_path / "run"))
+    note = "note: checkpoint workbench-tiny was trained for the generated workbench videos only"
+    assert (note in capsys.readouterr().err) == noted

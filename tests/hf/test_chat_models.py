@@ -106,7 +106,7 @@ def test_smolvlm2_replay_beyond_positions_raises(smolvlm2, brief, tmp_path, caps
     assert len([limited.step(frame) for frame in pictures(4, 512)]) == 4
     capsys.readouterr()
     assert evaluate("run", "--ckpt", "workbench-tiny", "--data", brief.root, "--frames-shown", 2) == 2
-    assert "--frames-shown is for hf:NAME and endpoint:MODEL" in one_line(capsys)
+    assert "--frames-shown works only with hf:NAME and endpoint:MODEL" in one_line(capsys)
 
 
 @pytest.fixture(scope="module")

@@ -81,7 +81,7 @@ def test_run_command_dry_run_writes_nothing(checkpoint, short_world, tmp_path, c
     out = tmp_path / "run"
     assert evaluate("run", "--ckpt", checkpoint, "--data", short_world.root, "--output", out, "--dry-run") == 0
     text = capsys.readouterr().out
-    assert "6 episodes of 2 videos: 6 to replay, 0.05 h; 0 there already" in text
+    assert "6 episodes of 2 videos: 6 to replay (0.05 h of video), 0 done" in text
     assert f"into {out}" in text
     assert "about " in text
     assert not out.exists()
@@ -136,7 +136,7 @@ def test_sweep_command_dry_run_counts_runs(checkpoint, short_world, tmp_path, ca
     text = capsys.readouterr().out
     assert "9 runs of 6 episodes" in text
     assert "none, drop_all at 0.5 of the peak, drop_all at 700" in text
-    assert "each also with speaking at 0.3, 0.5" in text
+    assert "each also at speaking thresholds 0.3, 0.5" in text
     assert "about " in text
     assert not out.exists()
 
@@ -144,12 +144,12 @@ def test_sweep_command_dry_run_counts_runs(checkpoint, short_world, tmp_path, ca
 def test_features_command_dry_run_counts_videos(short_world, tmp_path, capsys):
     given = ("frames", short_world.root, "--size", 64, "--split", "test", "--output", tmp_path / "store")
     assert call(prospect, "data", *given, "--dry-run") == 0
-    assert "2 videos: 2 to make, 0 there already" in capsys.readouterr().out
+    assert "2 videos: 2 to compute, 0 done" in capsys.readouterr().out
     assert not (tmp_path / "store").exists()
     assert call(prospect, "data", *given) == 0
     capsys.readouterr()
     assert call(prospect, "data", *given, "--dry-run") == 0
-    assert "2 videos: 0 to make, 2 there already" in capsys.readouterr().out
+    assert "2 videos: 0 to compute, 2 done" in capsys.readouterr().out
 
 
 def test_train_command_dry_run_leaves_nothing(world, tmp_path, capsys, monkeypatch):
@@ -158,9 +158,9 @@ def test_train_command_dry_run_leaves_nothing(world, tmp_path, capsys, monkeypat
     given = [f"data={world.root}", f"output={out}", *SMALL[:-1], "model.vision_tower=frozen"]
     assert call(prospect, "train", "--dry-run", *given, "train.max_steps=1000", "eval.thresholds=true") == 0
     text = capsys.readouterr().out
-    assert "features of 2 videos are encoded first: about " in text
+    assert "encoding the features of 2 videos first: about " in text
     assert "then 1,000 steps of " in text
-    assert "thresholds are chosen by replays of val episodes afterwards" in text
+    assert "replays of validation episodes to choose thresholds" in text
     assert not out.exists()
     assert not list((tmp_path / "cache").rglob("*.npy"))
     assert call(prospect, "train", "--dry-run", *given, "train.minutes=3") == 0
@@ -173,9 +173,9 @@ def test_run_command_one_video_reports_no_interval(short_world, tmp_path, capsys
     assert evaluate(*given, "--limit", 1, "--output", tmp_path / "one") == 0
     told = capsys.readouterr().out
     assert "1 episode replayed" in told
-    assert "No intervals: they are taken over videos, and there is only one." in told
+    assert "no intervals: they need at least two videos, and the run has one" in told
     assert evaluate(*given, "--output", tmp_path / "all") == 0
-    assert "No intervals" not in capsys.readouterr().out
+    assert "no intervals" not in capsys.readouterr().out
 
 
 def test_format_count_agrees_with_noun():

@@ -200,15 +200,15 @@ def test_train_command_bug_in_arguments_is_no_usage_error(short_world, tmp_path,
 @pytest.mark.parametrize(
     "ending",
     [
-        (lambda: TypeError("a planted bug"), EXIT_DEFECT, "a defect of this program (TypeError)"),
-        (lambda: LookupError("no such corpus"), EXIT_DEFECT, "a defect of this program (LookupError)"),
+        (lambda: TypeError("a planted bug"), EXIT_DEFECT, "internal error (TypeError)"),
+        (lambda: LookupError("no such corpus"), EXIT_DEFECT, "internal error (LookupError)"),
         (lambda: MemoryError(), 3, "not enough memory"),
         (lambda: SystemExit(1), EXIT_DEFECT, ""),
         (lambda: SystemExit("a library gives up"), EXIT_DEFECT, "a library gives up"),
         (lambda: click.ClickException("told"), 2, "Error: told"),
         (lambda: click.FileError("x", "told"), 2, "Could not open file"),
         (lambda: UnicodeEncodeError("latin-1", "a茶", 1, 2, "x"), 3, "set PYTHONUTF8=1"),
-        (lambda: UnicodeEncodeError("utf-8", "a\udce9", 1, 2, "x"), 3, "not UTF-8; rename it"),
+        (lambda: UnicodeEncodeError("utf-8", "a\udce9", 1, 2, "x"), 3, "not valid UTF-8; rename the file"),
         (lambda: KeyboardInterrupt(), 130, "interrupted"),
         (lambda: GateFailedError(), 1, ""),
     ],
@@ -219,7 +219,7 @@ def test_exit_code_1_means_failed_gate(ending, program, capsys, monkeypatch):
     assert call(program, "fail", "user") == code
     printed = capsys.readouterr().err
     assert line in (printed.splitlines() or [""])[-1]
-    assert ("Traceback" in printed) == (line.startswith("a defect"))
+    assert ("Traceback" in printed) == (line.startswith("internal error"))
 
 
 @pytest.fixture

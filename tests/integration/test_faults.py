@@ -55,7 +55,7 @@ def test_run_folder_lock_reports_holder(short_world, tmp_path, capsys):
     with running(HOLDS, out) as owner:
         assert evaluate(*args) == 3
         line = one_line(capsys)
-        assert f"{out}: another process is at work there (process {owner.pid} on " in line
+        assert f"{out}: in use by another process (process {owner.pid} on " in line
         assert ", for 0 min); wait for it or choose another folder" in line
         # the lock of a killed process has no owner; its leftover file has no effect
         owner.kill()
@@ -85,7 +85,7 @@ def test_run_folder_lock_is_held_until_last_exit(tmp_path):
             (tmp_path / "run" / "kept").touch()
         assert (tmp_path / "run" / OWNER).is_file()
         done = subprocess.run([sys.executable, "-c", check, tmp_path / "run"], capture_output=True, text=True)
-        assert "at work there" in done.stderr
+        assert "in use by another process" in done.stderr
     assert {f.name for f in (tmp_path / "run").iterdir()} == {LOCK, "kept"}
     done = subprocess.run([sys.executable, "-c", check, tmp_path / "run"], capture_output=True, text=True)
     assert done.stdout == "free\n"
@@ -119,7 +119,10 @@ def test_interrupt_once_finishes_episodes_and_run_resumes(world, tmp_path, capsy
     assert len(episodes) > 3
     with pytest.raises(KeyboardInterrupt):
         execute_run(tmp_path / "run", config(), interrupting(episodes, 1), episodes)
-    assert "interrupted: the episodes under way are finished first; once more ends at once" in capsys.readouterr().err
+    assert (
+        "interrupted: waiting for the running episodes, which are saved; press Ctrl-C again to stop immediately"
+        in capsys.readouterr().err
+    )
     assert len(list_run_folder_record_files(tmp_path / "run")) == 2
     before = {file: file.stat().st_mtime_ns for file in list_run_folder_record_files(tmp_path / "run")}
     outcome = execute_run(tmp_path / "run", config(), interrupting(episodes, -1), episodes)
@@ -153,7 +156,7 @@ def test_run_command_interrupt_exits_130_and_keeps_records(checkpoint, short_wor
     process.send_signal(signal.SIGINT)
     error = process.communicate(timeout=60)[1]
     assert process.returncode == 130
-    assert "interrupted; the same command goes on from what was finished" in error
+    assert "interrupted; run the same command again to continue" in error
     assert 1 <= len(list_run_folder_record_files(out)) < len(list(short_world.episodes("test")))
     assert not (out / "DONE.json").exists()
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
@@ -201,7 +204,7 @@ def test_atomic_folder_is_complete_or_absent(tmp_path):
     assert [f.name for f in tmp_path.iterdir()] == ["set"]
     assert [f.name for f in root.iterdir()] == ["new"]
     with (
-        pytest.raises(UserError, match="exists already; choose another folder or delete it first"),
+        pytest.raises(UserError, match="already exists; choose another folder or delete it first"),
         atomic_folder(root),
     ):
         pass
@@ -222,7 +225,7 @@ print("made", flush=True)
 def test_atomic_folder_two_writers_wait(tmp_path):
     root = tmp_path / "set"
     with running(MAKES, root) as other:
-        with pytest.raises(UserError, match="exists already"), atomic_folder(root):
+        with pytest.raises(UserError, match="already exists"), atomic_folder(root):
             pass
         assert other.wait(10) == 0
     assert [f.name for f in root.iterdir()] == ["theirs"]

@@ -108,7 +108,7 @@ def test_dataset_row_path_outside_raises(short_world, tmp_path, path):
 def test_dataset_invalid_file_name_is_one_line(short_world, tmp_path, name):
     """The system's own error was shown before."""
     data = Dataset(tmp_path, short_world.info)
-    with pytest.raises(DataError, match=r": 'v.* is no path \(.*File name too long"):
+    with pytest.raises(DataError, match=r": 'v.* is not a valid path \(.*File name too long"):
         data.inside(name)
 
 
@@ -127,7 +127,7 @@ def test_dataset_split_or_video_path_outside_raises(tmp_path):
     ("text", "message"),
     [
         ("metrics: !!python/object/apply:os.system ['touch owned']", "not YAML"),
-        ("a: &a [x, x]\nb: [*a, *a]", "aliases .* are not read here"),
+        ("a: &a [x, x]\nb: [*a, *a]", "aliases .* are not supported"),
         ("a: &a [*a]", "aliases"),
         ("[" * 1500, "nested too deeply"),
         ("x" * (1 << 21), "at most 1,048,576 are read"),
@@ -172,7 +172,7 @@ def test_json_too_deep_or_large_raises(tmp_path, monkeypatch):
     file = tmp_path / "large.json"
     with file.open("wb") as out:
         out.truncate(MOST_BYTES + 1)
-    with pytest.raises(DataError, match=r"large\.json: has 4,294,967,297 bytes; files read whole have at most"):
+    with pytest.raises(DataError, match=r"large\.json: has 4,294,967,297 bytes; the limit is"):
         read_json(file)
 
 
@@ -341,7 +341,7 @@ def test_load_checkpoint_other_tokenizer_is_refused(checkpoint, short_world, cap
     for digest, code in ((mine, 0), ("0" * 64, 3)):
         (checkpoint / "config.json").write_text(json.dumps(config | {"tokenizer_digest": digest}))
         assert evaluate("calibrate", "--ckpt", checkpoint, "--data", short_world.root, "--limit", 1) == code
-    assert "the tokenizer is not the one that the model was trained with" in one_line(capsys)
+    assert "the tokenizer differs from that of the training" in one_line(capsys)
 
 
 def test_run_command_nan_probabilities_fail_episode(checkpoint, short_world, tmp_path, monkeypatch, capsys):
@@ -391,7 +391,7 @@ def test_run_folder_edited_file_names_field(short_world, tmp_path, capsys, file,
 def test_run_command_missing_device_is_one_line(checkpoint, short_world, device, tmp_path, capsys):
     given = ["run", "--ckpt", checkpoint, "--data", short_world.root, "--output", tmp_path / "run", "--device", device]
     assert evaluate(*given) == 2
-    assert f"--device {device}: cannot be used here" in one_line(capsys)
+    assert f"--device {device}: not usable on this machine" in one_line(capsys)
 
 
 @pytest.mark.parametrize(
@@ -400,7 +400,7 @@ def test_run_command_missing_device_is_one_line(checkpoint, short_world, device,
         ({"text_config": {"hidden_size": 64, "num_attention_heads": 3}}, "config.json cannot be read"),
         ({"text_config": []}, "text_config is list, not an object"),
         ({"text_config": {"model_type": "no_such_model"}}, "config.json cannot be read"),
-        ({"text_config": {"model_type": "qwen2"}}, "text_config is of a 'qwen2' model"),
+        ({"text_config": {"model_type": "qwen2"}}, "text_config describes a 'qwen2' model"),
         ({"vision_config": {"patch_size": 0}}, "config.json cannot be read"),
         ({"vision_config": {"image_size": "x"}}, "config.json cannot be read"),
         ({"speaking_threshold": float("nan")}, "speaking_threshold nan: use 0 to 1"),

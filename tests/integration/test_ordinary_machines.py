@@ -215,7 +215,7 @@ def test_run_command_resume_other_versions_are_noted(short_world, tmp_path, caps
 def test_checkpoint_folder_two_weight_sets_raise(names, sets, tmp_path):
     for name in names:
         (tmp_path / name).touch()
-    with pytest.raises(DataError, match=f"holds two sets of weights .{sets}.; keep the one"):
+    with pytest.raises(DataError, match=f"holds two sets of weights .{sets}.; remove one of them"):
         require_one_checkpoint_weight_set(tmp_path)
 
 

@@ -30,7 +30,7 @@ def test_proassist_command_splits_as_published(tree, tmp_path, capsys):
     assert run_cli("data", "proassist", tree, "--output", tmp_path / "set") == 0
     told = capsys.readouterr().out
     assert "train 8, val 4, test 4 episodes" in told
-    assert "features of google/siglip-so400m-patch14-384, layer -2: 1 video of wtag" in told
+    assert "stored features: google/siglip-so400m-patch14-384, layer -2, 1 video of wtag" in told
     data = Dataset.open(tmp_path / "set")
     train = list(data.episodes("train"))
     assert [e.summary for e in train] == [SUMMARY] * 8

@@ -166,7 +166,7 @@ def test_run_command_all_failed_is_error(checkpoint, short_world, tmp_path, caps
     ("args", "code", "message"),
     [
         (["--ckpt", "baseline:orcle"], 2, "did you mean 'oracle'"),
-        (["--ckpt", "nowhere"], 2, "neither a folder nor a shipped checkpoint"),
+        (["--ckpt", "nowhere"], 2, "neither a folder nor a released checkpoint"),
         (["--ckpt", "baseline:silent", "--split", "tset"], 3, "did you mean 'test'"),
         (
             ["--ckpt", "baseline:silent", "--strategy", "drop_all", "--budget", "9"],
@@ -175,7 +175,7 @@ def test_run_command_all_failed_is_error(checkpoint, short_world, tmp_path, caps
         ),
         (["--ckpt", "CKPT", "--strategy", "drop_al", "--budget", "99"], 2, "did you mean 'drop_all'"),
         (["--ckpt", "CKPT", "--strategy", "drop_all"], 2, "needs a budget"),
-        (["--ckpt", "CKPT", "--budget", "99"], 2, "leave --budget out"),
+        (["--ckpt", "CKPT", "--budget", "99"], 2, "remove --budget"),
         (["--ckpt", "CKPT", "--strategy", "drop_all", "--budget", "99"], 2, "tokens are needed"),
     ],
 )
@@ -258,4 +258,4 @@ def test_run_command_refused_run_leaves_no_folder(checkpoint, short_world, tmp_p
 def test_run_command_baseline_device_is_refused(short_world, tmp_path, capsys):
     given = ("run", "--ckpt", "baseline:silent", "--data", short_world.root, "--output", tmp_path / "x")
     assert evaluate(*given, "--device", "cuda") == 2
-    assert "would ignore --device" in one_line(capsys)
+    assert "so --device would have no effect" in one_line(capsys)

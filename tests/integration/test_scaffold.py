@@ -21,7 +21,7 @@ CORE = "from prospect_core.cli.commands import prospect; prospect()"
 
 def written(kind, folder, capsys, name="mine"):
     assert call(prospect, "new", kind, name, "--output", folder) == 0
-    assert "try it: " in capsys.readouterr().out
+    assert "test it: " in capsys.readouterr().out
     return folder
 
 
@@ -124,7 +124,7 @@ def test_new_benchmark_installed_is_scored_run_and_checked(tmp_path, capsys):
             ("metrics", "x"),
             "kind 'metrics' is unknown: use one of adapter, benchmark, metric, strategy, suite; did you mean 'metric'?",
         ),
-        (("metric", "My-Metric"), "name 'My-Metric': use small letters, digits and _, as in my_metric"),
+        (("metric", "My-Metric"), "name 'My-Metric': use lower-case letters, digits and _, such as my_metric"),
         (("metric", "class"), "name 'class'"),
     ],
 )
@@ -144,5 +144,5 @@ def test_new_command_existing_folder_is_refused(tmp_path, capsys):
 
 def test_new_command_name_of_module_is_refused(tmp_path, capsys):
     assert call(prospect, "new", "metric", "numpy", "--output", tmp_path / "numpy") == 2
-    assert "a module of that name is installed" in one_line(capsys)
+    assert "an installed module has this name" in one_line(capsys)
     assert not (tmp_path / "numpy").exists()

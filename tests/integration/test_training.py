@@ -76,7 +76,7 @@ def test_train_command_same_seed_is_equal(short_world, tmp_path):
         ("sampling.blank_share=1.5", "less than or equal to 1"),
         ("sampling.min_frames=2.5", "sampling.min_frames=2.5: input should be a valid integer"),
         ("sampling.min_frames=99", "sampling.min_frames=99 is above sampling.max_frames=32"),
-        ("eval.patience=2", "needs evaluations: give eval.every=STEPS too"),
+        ("eval.patience=2", "needs evaluations; give eval.every=STEPS too"),
         ("model.backbone=qlora", "'full', 'lora' or 'frozen'"),
         ("loss.weighting=best", "'fixed', 'uncertainty' or 'gradnorm'"),
         ("nonsense", "'nonsense' is not KEY=VALUE"),
@@ -153,7 +153,7 @@ def test_train_command_multirun_trains_every_combination(short_world, tmp_path, 
         load_model_checkpoint(str(base / str(number)))
     assert "loss.speaking.gamma=2" in capfd.readouterr().out
     assert run_cli(*command) == 0
-    assert "there already" in capfd.readouterr().out
+    assert "trained before" in capfd.readouterr().out
 
 
 def test_train_command_multirun_is_checked_first(tmp_path, capsys):
@@ -186,7 +186,7 @@ def test_train_command_killed_and_resumed_equals_uninterrupted(short_world, tmp_
     assert not (killed / "config.json").exists()
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "going on from step 10" in done.stderr or "going on from step 15" in done.stderr
+    assert "continuing from step 10" in done.stderr or "continuing from step 15" in done.stderr
     assert losses_by_step(killed) == losses_by_step(whole)
     assert [row["step"] for row in rows_of(killed)] == list(range(1, 31))
     assert (killed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
@@ -200,12 +200,12 @@ def test_train_command_resume_other_options_is_refused(short_world, tmp_path, ca
     options = [f"data={short_world.root}", f"output={out}", "train.max_steps=4", "train.save_every=2", *SMALL]
     monkeypatch.setattr(module, "publish_to_output_dir", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
     assert run_cli("train", *options) == 130
-    assert "the same command goes on from what was finished" in capsys.readouterr().err
+    assert "run the same command again to continue" in capsys.readouterr().err
     assert run_cli("train", *options, "loss.state.weight=7") == 2
     assert "holds another training, unfinished (loss.state.weight: 1.0 there, 7.0 now)" in capsys.readouterr().err
     monkeypatch.undo()
     assert run_cli("train", *options) == 0
-    assert "going on from step 4" in capsys.readouterr().err
+    assert "continuing from step 4" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -363,7 +363,7 @@ def test_train_command_finished_training_does_nothing(short_world, tmp_path, cap
     before = (tmp_path / "run" / "model.safetensors").stat().st_mtime_ns
     capsys.readouterr()
     assert run_cli("train", *given) == 0
-    assert "holds the checkpoint of this training already; delete it to train anew" in capsys.readouterr().err
+    assert "already holds the checkpoint of this training; delete the folder to train again" in capsys.readouterr().err
     assert (tmp_path / "run" / "model.safetensors").stat().st_mtime_ns == before
     assert run_cli("train", *given, "loss.state.weight=7") == 2
 

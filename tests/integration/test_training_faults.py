@@ -105,7 +105,7 @@ def test_train_two_on_one_output_is_refused(short_world, tmp_path, capsys):
         assert run_cli("train", f"data={short_world.root}", f"output={out}", *QUICK) == 3
         line = capsys.readouterr().err
         other.stdin.close()
-    assert f"error: output={out}: another process is at work there (process {other.pid} on " in line
+    assert f"error: output={out}: in use by another process (process {other.pid} on " in line
     assert run_cli("train", f"data={short_world.root}", f"output={out}", *QUICK) == 0
 
 
@@ -179,10 +179,10 @@ def test_train_silent_model_metric_is_undefined(short_world, tmp_path, monkeypat
     ("overrides", "message"),
     [
         (["data=/d", "sampling.curriculum.start=0.5"], "sampling.curriculum"),
-        (["~sampling.curriculum"], "keys can only be set"),
-        (["+x=1"], "keys can only be set"),
-        (["++output=/tmp/x"], "keys can only be set"),
-        (["hydra.run.dir=x"], "keys can only be set"),
+        (["~sampling.curriculum"], "give KEY=VALUE; KEY=null switches"),
+        (["+x=1"], "give KEY=VALUE; KEY=null switches"),
+        (["++output=/tmp/x"], "give KEY=VALUE; KEY=null switches"),
+        (["hydra.run.dir=x"], "give KEY=VALUE; KEY=null switches"),
         (["train.warmup=1"], "less than 1"),
         (["train.beta1=1"], "less than 1"),
         (["train.seed=99999999999"], "less than 4294967296"),
@@ -193,7 +193,7 @@ def test_train_silent_model_metric_is_undefined(short_world, tmp_path, monkeypat
         ),
         (
             ["sampling=all", "sampling.frames.every=false", "sampling.frames.key_frames={share: 0}"],
-            "no sampler is left",
+            "no sampler is on",
         ),
     ],
 )
@@ -243,15 +243,15 @@ def test_train_output_file_is_refused(tmp_path, capsys):
     file = tmp_path / "x"
     file.write_text("")
     assert run_cli("train", "data=/nowhere", f"output={file}") == 2
-    assert "is a file; give a folder" in capsys.readouterr().err
+    assert "is a file, not a folder; give a folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["data=/nope"], "does not change what a window shows"),
+        (["data=/nope"], "does not change training windows"),
         (["--epoch", "-5"], "--epoch"),
-        (["--html", "/nope/x.html"], "--html /nope/x.html: give a file in a folder that exists"),
+        (["--html", "/nope/x.html"], "--html /nope/x.html: give a file name in an existing folder"),
         (["--html", "/tmp"], "--html /tmp: give a file"),
     ],
 )
@@ -275,11 +275,11 @@ def test_train_interrupted_once_keeps_step_and_resumes(short_world, tmp_path, mo
     monkeypatch.setattr(TrainingLog, "on_log", interrupting)
     assert run_cli(*command, f"output={cut}") == 130
     told = capsys.readouterr().err
-    assert "interrupted: the step under way and a checkpoint are finished first" in told
+    assert "interrupted: waiting for the current step and a checkpoint" in told
     last = len(rows_of(cut))
     assert last in (3, 4)
-    assert f"interrupted at step {last}; the last checkpoint is of step {last}" in told
+    assert f"interrupted at step {last}; last checkpoint: step {last}" in told
     monkeypatch.undo()
     assert run_cli(*command, f"output={cut}") == 0
-    assert f"going on from step {last}" in capsys.readouterr().err
+    assert f"continuing from step {last}" in capsys.readouterr().err
     assert (cut / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()

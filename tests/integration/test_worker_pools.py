@@ -68,7 +68,7 @@ def test_schedule_jobs_killing_job_is_given_up(tmp_path):
     factory.kill_at(2, 9)
     found = dict(schedule_jobs(factory, BATCHES, WorkerOptions(2)))
     assert isinstance(found[2], DataError)
-    assert "3 workers were lost over it; the last: a process ended by signal 9" in str(found.pop(2))
+    assert "3 workers died on this job; the last: a process ended by signal 9" in str(found.pop(2))
     assert sorted(found.items()) == [(job, job * job) for job in (1, 3, 4, 5, 6, 7, 8, 9)]
 
 
@@ -78,7 +78,7 @@ def test_schedule_jobs_worker_error_is_raised(backend, tmp_path):
 
 
 def test_schedule_jobs_workers_that_never_start_raise(backend, tmp_path):
-    with pytest.raises(DataError, match="no worker comes up"):
+    with pytest.raises(DataError, match="no worker starts"):
         list(schedule_jobs(Squares(tmp_path, born=False), BATCHES, WorkerOptions(2, backend)))
 
 
@@ -184,7 +184,7 @@ def test_run_command_workers_damaged_video_fails_own_episodes(short_world, brigh
     [
         (["--workers", "0"], "0 is not in the range"),
         (["--backend", "slurm"], "'slurm' is not one of"),
-        (["--address", "x:1", "--workers", "2"], "--address x:1: belongs to --backend ray"),
+        (["--address", "x:1", "--workers", "2"], "--address x:1: works only with --backend ray"),
     ],
 )
 def test_run_command_invalid_workers_are_refused(given, line, capsys):

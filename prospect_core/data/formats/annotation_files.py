@@ -101,14 +101,14 @@ def import_annotation_files(found: Found, output: Path, split: str, name: str, g
     require_unique_annotation_file_ids((file.stem, file) for file in files)
     if given.video is not None and len(files) > 1:
         raise UserError(
-            f"--video {given.video}: is for one annotation, there are {len(files)}; give each video the name of its"
+            f"--video {given.video}: is for a single annotation, but there are {len(files)}; give each video the name of its"
             f" annotation ({files[0].stem}.mp4 for {files[0].name}), or tables a line `# video: clip.mp4`"
         )
     read = _read_all(files, given)
     rates = sorted({each.episode.fps for each in read})
     if len(rates) > 1:
         raise UserError(
-            f"{files[0].parent}: annotations at {', '.join(f'{r:g}' for r in rates)} fps; import them apart"
+            f"{files[0].parent}: annotations at {', '.join(f'{r:g}' for r in rates)} fps; import them separately"
         )
     with atomic_folder(output) as scratch:
         (scratch / "videos").mkdir()
@@ -135,7 +135,7 @@ def _copy_videos(read: Sequence[Annotation], folder: Path) -> None:
     for each in read:
         video = each.video.resolve()
         if taken.setdefault(each.episode.video, video) != video:
-            raise UserError(f"{each.video}: another video has that name; rename one of them")
+            raise UserError(f"{each.video}: another video has the same name; rename one of them")
         if not (folder / each.episode.video).exists():
             shutil.copyfile(each.video, folder / each.episode.video)
 

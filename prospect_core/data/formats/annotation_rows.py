@@ -63,7 +63,7 @@ class Reading:
         self.refused |= wrong
         for place, event in list(self.wordings.items()):
             if event in wrong:
-                self.refused[place] = f"is another wording of {event}, which is refused"
+                self.refused[place] = f"gives another wording of {event}, which was refused"
                 del self.wordings[place]
         self.events = [event for event in self.events if event.id not in wrong]
 
@@ -91,7 +91,7 @@ def parse_annotation_row_time(text: str) -> float:
     """
     found = _CLOCK.fullmatch(text.strip())
     if not found:
-        raise ValueError(f"{text!r} is no time; write seconds or h:mm:ss")
+        raise ValueError(f"{text!r} is not a time; write seconds or h:mm:ss")
     hours, minutes, rest = found.groups()
     return 3600 * int(hours or 0) + 60 * int(minutes or 0) + float(rest.replace(",", "."))
 
@@ -110,7 +110,7 @@ def annotation_rows_from_subtitles(file: Path, text: str, speakers: Speakers) ->
     try:
         found = read_subtitle_cues(text, file.suffix.lower())
     except ValueError as error:
-        raise DataError(f"{file}: no {file.suffix[1:].upper()} subtitles ({error})") from error
+        raise DataError(f"{file}: not readable as {file.suffix[1:].upper()} subtitles ({error})") from error
     reading = Reading("cue", found.items)
     for refusal in found.refused:
         place, _, reason = refusal.partition(": ")
@@ -123,7 +123,7 @@ def annotation_rows_from_subtitles(file: Path, text: str, speakers: Speakers) ->
         except ValueError as error:
             reading.refused[place] = str(error)
     reading.notes += [
-        f"{format_count(count, 'line')} that begin with '{label}:' were read as words; if that is a speaker, give --user or --assistant"
+        f"{format_count(count, 'line')} that begin with '{label}:' were read as text; if it is a speaker, give --user or --assistant"
         for label, count in speakers.labels.items()
     ]
     return reading
@@ -177,7 +177,7 @@ def _each_row(
         except ValueError as error:
             reading.refused[place] = str(error)
     if further := [name or "(no name)" for name in names if name not in wanted]:
-        reading.notes.append(f"columns {', '.join(further)} were left out")
+        reading.notes.append(f"columns {', '.join(further)} were ignored")
 
 
 def _happenings(table: TextTable, names: list[str]) -> Reading:
@@ -192,7 +192,7 @@ def _happenings(table: TextTable, names: list[str]) -> Reading:
             reading.events.append(event)
             return
         if last in reading.refused:
-            raise ValueError(f"is another wording of {last}, which is refused")
+            raise ValueError(f"gives another wording of {last}, which was refused")
         reading.events[-1:] = [_with_wording(reading, event)]
         reading.wordings[place] = reading.events[-1].id
 
@@ -204,7 +204,7 @@ def _with_wording(reading: Reading, wording: Event) -> Event:
     """Add an accepted wording to the last event; raise ValueError if that is no turn of the same time."""
     last = reading.events[-1] if reading.events else None
     if last is None or last.kind != "assistant" or last.time != wording.time:
-        raise ValueError("`or` is another wording of the line before it: a `say` or an `or` at the same time")
+        raise ValueError("an `or` line needs a `say` or `or` line with the same time directly above it")
     return replace(last, alternatives=(*last.alternatives, wording.text))
 
 
@@ -213,7 +213,7 @@ def _happening(place: str, time: str, kind: str, what: str) -> Event:
     if kind not in KINDS:
         raise ValueError(f"kind {kind!r} is unknown: use {', '.join(KINDS)}{did_you_mean(kind, KINDS)}")
     if not what:
-        raise ValueError("nothing in the column `what`")
+        raise ValueError("the column `what` is empty")
     if kind in CHANGES:
         return Event(place, moment, "transition", step=what, change=kind)
     return Event(place, moment, "user" if kind == "user" else "assistant", what)
@@ -232,7 +232,7 @@ def _levels(table: TextTable, names: list[str], level: str, file: Path) -> Readi
             return
         step = Step(name_id if name_id.startswith("S") else f"S{name_id}", name)
         if step.id in [known.id for known in reading.steps]:
-            raise ValueError(f"step {step.id} is given twice; give each step an id of its own")
+            raise ValueError(f"step {step.id} is given twice; give each step a unique id")
         started = Event(place, parse_annotation_row_time(begin), "transition", step=step.id, change="start")
         completed = Event(place, parse_annotation_row_time(end), "transition", step=step.id, change="complete")
         reading.steps.append(step)

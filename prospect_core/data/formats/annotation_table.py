@@ -123,10 +123,10 @@ def make_annotation_table_template(video: Path, fps: float = FPS) -> str:
     head = [
         f"# video: {video.name}",
         f"# the video lasts {clock}; columns are separated by tabs, times are seconds or h:mm:ss",
-        "# goal: what is to be done",
+        "# goal: the goal of the task",
         "# step S1: the first step",
         "# step S2: the second step",
-        "# kinds: start, complete or reopen a step; say what the assistant should say; or: another wording of the line above; user says something",
+        "# kinds: start, complete or reopen a step; say (assistant turn); or (another wording of the line above); user (user turn)",
     ]
     return "\n".join([*head, "\t".join(COLUMNS), *("\t".join(row) for row in rows)]) + "\n"
 
@@ -201,7 +201,9 @@ def _video_of(file: Path, head: dict[str, str], given: Given) -> Path:
         ]
         if len(videos) > 1:
             names = ", ".join(other.name for other in videos)
-            raise UserError(f"{file}: {len(videos)} videos have its name ({names}); keep one of them there")
+            raise UserError(
+                f"{file}: {len(videos)} videos have the annotation's name ({names}); keep one of them there"
+            )
         if videos:
             return videos[0]
     named = "" if file.suffix.lower() in SUBTITLES else ", or a line `# video: clip.mp4` in it"
@@ -231,7 +233,7 @@ def _contradictions(episode: Episode, reading: Reading) -> dict[str, str]:
     state = DialogState.initial(episode.task)
     for event in ordered:
         if event.time > end_s:
-            wrong[event.id] = f"{event.time:g} s lies beyond the video's {end_s:g} s"
+            wrong[event.id] = f"{event.time:g} s is after the end of the video, {end_s:g} s"
         if event.kind == "transition" and event.change:
             try:
                 state = state.apply(event.step, event.change, event.time)
@@ -251,7 +253,7 @@ def _refusal(file: Path, reading: Reading) -> str:
     The last line holds the counts.
     """
     count = f"read {format_count(reading.items, reading.what)}: {format_count(len(reading.events), 'event')}"
-    count += f", {len(reading.refused)} refused; mend the file, or leave out what is refused with --on-error skip"
+    count += f", {len(reading.refused)} refused; fix the file, or skip the refused items with --on-error skip"
     lines = [f"{file}: {line}" for line in reading.lines()]
     if len(lines) == 1:
         return f"{lines[0]} ({count})"
@@ -262,7 +264,7 @@ def _refusal(file: Path, reading: Reading) -> str:
 def _text(file: Path) -> str:
     """Read the text of a file: UTF-8, or UTF-16 with a byte order mark, which spreadsheets write."""
     if file.suffix.lower() not in SUFFIXES:
-        raise UserError(f"{file}: annotations are {', '.join(SUFFIXES)} files")
+        raise UserError(f"{file}: not an annotation; annotations are {', '.join(SUFFIXES)} files")
     data = read_limited_json_bytes(file)
     wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
@@ -275,7 +277,7 @@ def _text(file: Path) -> str:
         ) from error
     if odd := _CONTROL.search(text):
         line = text.count("\n", 0, odd.start()) + 1
-        raise DataError(f"{file}: line {line}: holds a control character ({escape_for_console(odd[0])}); take it out")
+        raise DataError(f"{file}: line {line}: holds a control character ({escape_for_console(odd[0])}); remove it")
     return text
 
 
@@ -284,7 +286,7 @@ def _table(file: Path, text: str) -> TextTable:
     if table.refused:
         raise DataError("\n".join(f"{file}: {line}" for line in table.refused))
     if not table.rows:
-        raise DataError(f"{file}: holds no table; `prospect data new VIDEO` writes one to begin with")
+        raise DataError(f"{file}: holds no table; `prospect data new VIDEO` writes an empty one")
     return table
 
 

@@ -37,7 +37,7 @@ def _prepared(row: Row, number: int, dialogue: Row) -> Row:
     about = row.get("parsed_video_anns") or {}
     dataset = row.get("dataset") or about.get("dataset")
     if not isinstance(dataset, str):
-        raise UserError("the video has no dataset (parsed_video_anns.dataset), which names its frames")
+        raise UserError("the video names no dataset (parsed_video_anns.dataset), which its frames need")
     start = frame_floor(_seconds(about, "video_start_time"), FPS)
     turns, end = _turns(dialogue[TURNS], number, start)
     user = dialogue.get("user_type") or "user"

@@ -52,11 +52,13 @@ def _said_in(row: Row) -> list[list[Any]]:
 def _restored(row: Row, extra: Any) -> Episode:
     """Return the episode that PROSPECT exported as this clip; raise `UserError` on a contradiction."""
     if not isinstance(extra, dict) or not isinstance(extra.get("episode"), dict):
-        raise UserError("metadata.prospect has no episode; remove it to read the clip as another program's")
+        raise UserError("metadata.prospect has no episode; remove metadata.prospect to read the clip without it")
     episode = load_json(Episode, json.dumps(extra["episode"]), "metadata.prospect").validate()
     written = json.loads(json.dumps(write_proassist_dst_clip(episode)))
     if _said_in(written) != _said_in(row):
-        raise UserError("the clip's turns are not those that metadata.prospect describes; remove it to read them alone")
+        raise UserError(
+            "the clip's turns do not match metadata.prospect; remove metadata.prospect to read the turns alone"
+        )
     if written == row:
         return episode
     turns = [number for number, turn in enumerate(row[TURNS]) if turn.get("role") in ("user", "assistant")]

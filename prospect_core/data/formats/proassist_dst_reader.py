@@ -143,7 +143,7 @@ def _changes(content: Any, where: str, position: int, time: float, anchor: int |
             step, word = item.get("id"), item.get("transition")
         if not isinstance(step, str) or not step.strip() or not word:
             raise UserError(
-                f"{where}: {item!r} is no update; known: {{'id': 'S1', 'transition': 'start'}} and 'S1->start'"
+                f"{where}: {item!r} is not an update; known: {{'id': 'S1', 'transition': 'start'}} and 'S1->start'"
             )
         word = require_known_proassist_dst_change(word.strip() if isinstance(word, str) else word, where)
         out.append(_Said(position, time, "transition", change=Named(step.strip(), word, time, position), anchor=anchor))

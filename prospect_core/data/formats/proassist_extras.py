@@ -73,7 +73,7 @@ def restore_proassist_extras(episode: Episode, extra: dict[str, Any]) -> Episode
     restored = load_json(Episode, dump_json(restored), "metadata.prospect")
     said = [d.frame for d in restored.decisions() if d.event.kind != "transition"]
     if said != [event.frame for event in episode.events]:
-        raise UserError("the frames of the row's turns are not those that metadata.prospect gives")
+        raise UserError("the frames of the row's turns do not match metadata.prospect")
     return restored
 
 

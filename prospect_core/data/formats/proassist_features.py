@@ -27,7 +27,7 @@ def proassist_feature_columns(tokens: int) -> tuple[str, ...]:
             return (f"{side}x{side}",)
         if tokens == side * side + 1:
             return ("cls", f"{side}x{side}")
-    raise UserError(f"{tokens} tokens a frame: use 1, N*N or N*N + 1")
+    raise UserError(f"{tokens} tokens per frame: use 1, N*N or N*N + 1")
 
 
 def read_proassist_features(path: Path, tokens: int) -> np.ndarray:

@@ -134,7 +134,7 @@ def _read_frames(reading: _Reading, position: int, turn: Row) -> None:
 def _read_said(reading: _Reading, position: int, where: str, turn: Row) -> None:
     time = turn.get("time")
     if time is None and not reading.shown:
-        raise UserError(f"{where} has no time, and no frames before it that would say when")
+        raise UserError(f"{where} has no time, and no frames before it to derive one from")
     text = _text(where, turn, "content")
     if time is not None and type(time) not in (int, float):
         raise UserError(f"{where}: time is {time!r}; a number of seconds is needed")

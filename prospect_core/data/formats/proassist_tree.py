@@ -100,8 +100,8 @@ def import_proassist_tree(
         if not splits:
             why = f"; the first of {len(left)} left out: {left[0].video}: {left[0].why}" if left else ""
             raise DataError(
-                f"{tree}: no dialogue is left; of each SUBSET/prepared, {{{','.join(DIALOGUES)}}}_{{{','.join(SPLITS)}}}"
-                f"_L*_I*.jsonl are read{why}"
+                f"{tree}: no dialogue to import; files read from each SUBSET/prepared: {{{','.join(DIALOGUES)}}}_{{{','.join(SPLITS)}}}"
+                f"_L*_I*.jsonl{why}"
             )
         (scratch / LEFT_OUT).write_text("".join(json.dumps(one.__dict__) + "\n" for one in left), encoding="utf-8")
         write_dataset(

@@ -60,7 +60,7 @@ class Speakers:
             return known
         if bool(self.users) != bool(self.assistants):
             return "assistant" if self.users else "user"
-        raise ValueError(f"voice {voice!r} is unknown; say whose it is by --user {voice!r} or --assistant {voice!r}")
+        raise ValueError(f"voice {voice!r} is unknown; assign it with --user {voice!r} or --assistant {voice!r}")
 
     def turns(self, cue: Cue) -> list[tuple[Kind, str]]:
         """Return (side, words) of each turn of a cue, in order.
@@ -76,7 +76,7 @@ class Speakers:
                 turns[-1][1].extend([words] if words else [])
         said = [(side, " ".join(words)) for side, words in turns if words]
         if not said:
-            raise ValueError("names a speaker and has no words")
+            raise ValueError("names a speaker but has no text")
         return said
 
     def _lines(self, voiced: Voiced) -> list[tuple[Kind, str]]:

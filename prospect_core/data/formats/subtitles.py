@@ -116,7 +116,7 @@ def _read_block(block: _Block, number: int, suffix: str, found: Cues) -> None:
     times = _TIMES.match(block.timing)
     if times is None:
         found.refused.append(
-            f"line {block.line}: cue {number}: {block.timing.strip()!r} is not the times of a cue;"
+            f"line {block.line}: cue {number}: {block.timing.strip()!r} is not a timing line;"
             " write 00:00:01,000 --> 00:00:02,000"
         )
         return
@@ -124,13 +124,15 @@ def _read_block(block: _Block, number: int, suffix: str, found: Cues) -> None:
     if rest := (times[3] or "").strip():
         settings = all(_SETTING.match(word) for word in rest.split())
         if not settings and suffix == ".vtt":
-            found.refused.append(f"line {block.line}: cue {number}: {rest!r} after the times; write words below them")
+            found.refused.append(
+                f"line {block.line}: cue {number}: {rest!r} follows the times; write the text on the next line"
+            )
             return
         body = body if settings else [rest, *body]
     said = tuple(voiced for voiced in _voices(body) if any(voiced.lines))
     if not said:
         found.refused.append(
-            f"line {block.line}: cue {number} has no text; delete it, or write its words below the times"
+            f"line {block.line}: cue {number} has no text; delete it, or write its text below the times"
         )
         return
     found.cues.append(Cue(block.line, number, times[1], said))
@@ -162,9 +164,7 @@ def _take_paragraph(start: int, part: list[str], blocks: list[_Block], found: Cu
     if at and len(stray) <= 1:
         stray = []
     if stray:
-        found.refused.append(
-            f"line {start}: {stray[0].strip()!r} belongs to no cue; a line of times is missing above it"
-        )
+        found.refused.append(f"line {start}: {stray[0].strip()!r} belongs to no cue; a timing line is missing above it")
     ends = [*at, len(part)][1:]
     for k, end in zip(at, ends, strict=False):
         body = part[k + 1 : end]
@@ -192,7 +192,7 @@ def _srt_blocks(lines: list[str], found: Cues) -> list[_Block]:
                 stray.pop()
         blocks.append(_Block(index + 1, line))
     found.refused += [
-        f"line {k + 1}: {lines[k].strip()!r} belongs to no cue; a line of times is missing above it" for k in stray
+        f"line {k + 1}: {lines[k].strip()!r} belongs to no cue; a timing line is missing above it" for k in stray
     ]
     return blocks
 
@@ -231,8 +231,8 @@ def _without_header(part: list[str], found: Cues) -> list[str]:
     for number, line in enumerate(part, 1):
         if line.startswith("X-TIMESTAMP-MAP") and not _is_zero_map(line) and not _is_timing(line):
             found.refused.append(
-                f"line {number}: {line.strip()} shifts all cues to a stream's clock; shift them to the video's and take"
-                " the line out"
+                f"line {number}: {line.strip()} shifts all cues to a stream's clock; shift the times to the video's"
+                " clock and remove the line"
             )
     first = next((k for k, line in enumerate(part) if _is_timing(line)), len(part))
     return part[first:]

@@ -98,14 +98,14 @@ def fit_delimited_table_row(row: TableRow, names: Sequence[str], separator: str)
         cells.pop()
     between = SEPARATORS[separator]
     if len(cells) < columns:
-        raise ValueError(f"has {len(cells)} column(s); use {', '.join(names)}, with {between} between")
+        raise ValueError(f"has {len(cells)} column(s); use {', '.join(names)}, separated by {between}")
     if len(cells) == columns:
         return tuple(cells)
     extra = row.cells[columns : len(cells)]
     running = separator in ",;" and all(cell[:1] == " " for cell in extra)
     if not running:
         raise ValueError(
-            f"has {len(cells)} columns, the line of names has {columns}; put words with {between} in quotation marks"
+            f"has {len(cells)} columns, the line of names has {columns}; put text that contains {between} in quotation marks"
         )
     last = row.rest(columns - 1)
     padding = len(row.cells) - len(cells)

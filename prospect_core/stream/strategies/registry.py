@@ -88,7 +88,7 @@ LENGTH_DEPENDENT = ("dynamic", "longrope")
 class KeepAll:
     """``none``: no budget, the unlimited reference."""
 
-    name, keeps, limited, writes = "none", "everything; there is no budget", False, False
+    name, keeps, limited, writes = "none", "everything; takes no budget", False, False
 
 
 BUILT_IN: tuple[Strategy, ...] = (
@@ -107,11 +107,11 @@ def list_registered_strategies() -> dict[str, Strategy]:
     for point in list_entry_points(GROUP):
         theirs: Any = load_entry_point(point)
         if missing := [part for part in ("name", "keeps", "limited", "writes") if not hasattr(theirs, part)]:
-            raise UserError(f"strategy {point.value}: has no {', '.join(missing)}")
+            raise UserError(f"strategy {point.value}: lacks {', '.join(missing)}")
         if not any(isinstance(theirs, family) for family in (Rebuilds, Selects)):
             raise UserError(f"strategy {point.value}: has neither rebuild(memory) nor select(keys, values, meta, most)")
         if theirs.name in found:
-            raise UserError(f"strategy {point.value}: the name {theirs.name!r} is taken; give it another one")
+            raise UserError(f"strategy {point.value}: the name {theirs.name!r} is taken; choose another name")
         found[theirs.name] = theirs
     return found
 
@@ -128,8 +128,8 @@ def require_rotatable_strategy(chosen: Strategy, text_config: Any) -> None:
     kind = parameters.get("rope_type", "default")
     if isinstance(chosen, Selects) and kind in LENGTH_DEPENDENT:
         raise UserError(
-            f"strategy {chosen.name!r}: keeps keys in other places, which rotary embeddings of type {kind!r} do not allow; use one"
-            " that rebuilds the prompt, as dst_refresh"
+            f"strategy {chosen.name!r}: moves keys in the cache, which rotary embeddings of type {kind!r} do not allow; use a"
+            " strategy that rebuilds the prompt, such as dst_refresh"
         )
 
 
@@ -145,9 +145,9 @@ def find_registered_strategy(name: str, budget: int | None) -> Strategy:
     """
     chosen = list_registered_strategies()[require_choice("strategy", name, list_registered_strategies())]
     if chosen.limited and budget is None:
-        raise UserError(f"strategy {name!r} needs a budget in tokens: give --budget N")
+        raise UserError(f"strategy {name!r} needs a budget in tokens; give --budget N")
     if not chosen.limited and budget is not None:
-        raise UserError(f"strategy {name!r} is unlimited and would ignore a budget of {budget}: leave --budget out")
+        raise UserError(f"strategy {name!r} is unlimited and takes no budget; remove --budget {budget}")
     return chosen
 
 
@@ -170,4 +170,4 @@ def require_valid_strategy_selection(
     if list(indices) != whole or whole[:prompt] != list(range(prompt)) or whole[-1] >= length:
         raise UserError(f"strategy {chosen.name!r}: keeps tokens out of order, twice, or not all of the prompt")
     if len(whole) > most:
-        raise UserError(f"strategy {chosen.name!r}: keeps {len(whole)} tokens, at most {most} may stay")
+        raise UserError(f"strategy {chosen.name!r}: keeps {len(whole)} tokens, but at most {most} are allowed")

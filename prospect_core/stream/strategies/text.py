@@ -52,7 +52,7 @@ class DSTRefresh:
     """``dst_refresh``: the steps with tracked states, order and times, and the last utterances."""
 
     name, limited, writes = "dst_refresh", True, False
-    keeps = "the steps with the tracked states, their order and times, and the last utterances; writes nothing"
+    keeps = "the steps with the tracked states, their order and times, and the last utterances; writes no summary"
 
     def rebuild(self, memory: StreamMemory) -> Context:
         """Return the tracked state and the last utterances."""
@@ -63,7 +63,7 @@ class SummarizeAndDrop:
     """``summarize_and_drop``: a summary that the model writes from its context, with blank states."""
 
     name, limited, writes = "summarize_and_drop", True, True
-    keeps = "the system prompt with blank states, and a summary that the model writes before it forgets"
+    keeps = "the system prompt with blank states, and a summary that the model writes before the compression"
 
     def rebuild(self, memory: StreamMemory) -> Context:
         """Return the summary."""

@@ -164,8 +164,8 @@ def token_strategy_unlike_newest(keys: Layers, values: Layers, meta: TokenMeta, 
 
 TOKEN_STRATEGIES = (
     TokenStrategy("drop_middle", "the prompt, the newest text, and the newest frames", token_strategy_recency),
-    TokenStrategy("uniform", "the prompt, the newest text, and frames evenly spread over what is left", token_strategy_even_spread),
-    TokenStrategy("keydiff", "the prompt, the newest text, and frame tokens whose keys are least like the mean", token_strategy_unlike_mean),
-    TokenStrategy("value_norm", "the prompt, the newest text, and frame tokens with the largest values", token_strategy_value_norm),
-    TokenStrategy("tar", "the prompt, the newest text, and frame tokens least like the newest frames", token_strategy_unlike_newest),
+    TokenStrategy("uniform", "the prompt, the newest text, and evenly spaced frames", token_strategy_even_spread),
+    TokenStrategy("keydiff", "the prompt, the newest text, and frame tokens whose keys differ most from the mean", token_strategy_unlike_mean),
+    TokenStrategy("value_norm", "the prompt, the newest text, and the frame tokens with the largest values", token_strategy_value_norm),
+    TokenStrategy("tar", "the prompt, the newest text, and frame tokens that differ most from the newest frames", token_strategy_unlike_newest),
 )  # fmt: skip

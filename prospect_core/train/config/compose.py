@@ -129,9 +129,9 @@ def _path(override: str) -> str:
 def _key_value(override: str) -> str:
     """Return the override if it has the form KEY=VALUE."""
     if override[:1] in ("+", "~") or override.startswith("hydra"):
-        raise UserError(f"{override!r}: keys can only be set, as KEY=VALUE; null switches off what can be switched off")
+        raise UserError(f"{override!r}: give KEY=VALUE; KEY=null switches an optional part off")
     if "=" not in override:
-        raise UserError(f"{override!r} is not KEY=VALUE; `prospect train --cfg` shows the keys")
+        raise UserError(f"{override!r} is not KEY=VALUE; `prospect train --cfg` lists the keys")
     return override
 
 
@@ -142,11 +142,11 @@ def _reason(error: Exception, overrides: Sequence[str]) -> str:
     for given in overrides:
         key, _, value = given.partition("=")
         if key not in keys:
-            return f"{key!r} is not a key of `prospect train`{did_you_mean(key, keys)}; --cfg shows them all"
+            return f"{key!r} is not a key of `prospect train`{did_you_mean(key, keys)}; --cfg lists all keys"
         if key in GROUPS and value not in composable_group_options(key):
             names = composable_group_options(key)
             return f"{key}={value}: use one of {', '.join(names)}{did_you_mean(value, names)}"
-    return f"{text[:300]} (`prospect train --cfg` shows the keys)"
+    return f"{text[:300]} (`prospect train --cfg` lists the keys)"
 
 
 def composable_group_options(group: str) -> list[str]:
@@ -173,9 +173,9 @@ def _check(config: Config) -> None:
         frames.complexity and frames.complexity.rate,
     )
     if not any((frames.every, frames.transitions, frames.speaking, frames.regular, *shares)):
-        raise UserError("sampling.frames: no sampler is left, so that nothing would carry loss; use sampling=all")
+        raise UserError("sampling.frames: no sampler is on, so no frame would have a loss; use sampling=all")
     if config.eval.patience is not None and config.eval.every is None:
-        raise UserError(f"eval.patience={config.eval.patience} needs evaluations: give eval.every=STEPS too")
+        raise UserError(f"eval.patience={config.eval.patience} needs evaluations; give eval.every=STEPS too")
 
 
 def report_idle_compose_options(config: Config, given: Sequence[str]) -> list[str]:
@@ -184,34 +184,34 @@ def report_idle_compose_options(config: Config, given: Sequence[str]) -> list[st
     frozen_vision = config.model.vision_tower == "frozen" or config.model.backbone == "frozen"
     frames = config.sampling.frames
     rules = [
-        (config.train.minutes is not None, ("train.max_steps",), "train.minutes ends the training"),
-        (not frozen_vision, ("data.features",), "the vision tower is trained, so its features change"),
-        (frozen_vision and config.data.features, ("data.picture_cache_mb",), "features are read, not pictures"),
+        (config.train.minutes is not None, ("train.max_steps",), "train.minutes limits the training"),
+        (not frozen_vision, ("data.features",), "the vision tower is trained, so features cannot be stored"),
+        (frozen_vision and config.data.features, ("data.picture_cache_mb",), "stored features are read instead of pictures"),
         (config.model.backbone != "lora", ("model.lora", "train.rates.adapters"), f"model.backbone is {config.model.backbone}"),
-        (config.model.backbone == "frozen", ("loss.response",), "a frozen backbone cannot learn to answer"),
-        (config.model.tower is None, ("model.fit_tower",), "there is no model.tower to fit"),
-        (config.model.tower is not None, ("model.vision",), "the tower's shape comes with model.tower"),
-        (config.sampling.patch_captions, ("sampling.context_noise",), "with sampling.patch_captions, windows hold prompts and frames only"),
+        (config.model.backbone == "frozen", ("loss.response",), "a frozen backbone cannot learn replies"),
+        (config.model.tower is None, ("model.fit_tower",), "model.tower is null"),
+        (config.model.tower is not None, ("model.vision",), "model.tower fixes the shape of the vision tower"),
+        (config.sampling.patch_captions, ("sampling.context_noise",), "windows with sampling.patch_captions hold prompts and frames only"),
         ("past" in (config.model.ablated_inputs or ()), ("sampling.min_frames", "sampling.max_frames"),
-         "a model without the past is trained on windows of one frame"),
+         "a model without the past trains on windows of one frame"),
         (config.model.backbone == "frozen", ("model.vision_tower",), "a frozen backbone freezes the vision tower"),
         (config.init is not None or config.model.weights is not None,
-         ("model.vision", "model.text", "model.vocab_size", "model.texts"), "the shape comes with the weights"),
+         ("model.vision", "model.text", "model.vocab_size", "model.texts"), "the weights fix the shape"),
         (config.init is not None, ("model.weights", "model.state_head_size", "model.max_context"),
-         "the model comes from init"),
+         "init gives the model"),
         (config.loss.dynamic, ("loss.speaking.gamma", "loss.speaking.alpha", "loss.update.gamma",
          "loss.update.alpha"), "loss.dynamic sets them from the label rate"),
         (frames.every, tuple(f"sampling.frames.{n}" for n in ("transitions", "speaking", "key_frames", "regular",
-         "silent", "complexity")), "sampling.frames.every takes all frames already"),
+         "silent", "complexity")), "sampling.frames.every selects all frames"),
         (config.sampling.recent_share == 0, ("sampling.recent_utterances",), "sampling.recent_share is 0"),
-        (config.eval.every is None, ("eval.metric",), "eval.every is null, nothing is evaluated"),
-        (config.train.batch_tokens is not None, ("train.batch_size",), "a batch holds train.batch_tokens"),
-        (bool(config.train.fsdp or config.train.deepspeed), ("train.rates",), "sharded parameters have one rate"),
-        (config.eval.every is not None, ("train.save_every",), "with eval.every, checkpoints are written as it says"),
+        (config.eval.every is None, ("eval.metric",), "eval.every is null, so no evaluation runs"),
+        (config.train.batch_tokens is not None, ("train.batch_size",), "train.batch_tokens sets the size of a batch"),
+        (bool(config.train.fsdp or config.train.deepspeed), ("train.rates",), "sharded parameters have one learning rate"),
+        (config.eval.every is not None, ("train.save_every",), "eval.every sets when checkpoints are written"),
         (not config.train.optimiser.startswith(("adamw", "muon")), ("train.beta1", "train.beta2"),
          f"{config.train.optimiser} has no betas"),
         (config.eval.every is None and not config.eval.thresholds, ("eval.split", "eval.episodes", "eval.evaluator"),
-         "eval.every is null and eval.thresholds is off"),
+         "eval.every is null and eval.thresholds is false"),
     ]  # fmt: skip
     return [
         f"{key} has no effect: {why}"

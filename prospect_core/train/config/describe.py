@@ -43,7 +43,7 @@ def describe_config_keys(kind: Any = Config, prefix: str = "") -> Iterator[KeyDe
             yield KeyDescription(key, _values(hint), _text(default), documented[field.name])
             continue
         meaning = " ".join((inspect.getdoc(below) or "").split("\n\n")[0].split())
-        yield KeyDescription(key, "null or the keys below" if NoneType in get_args(hint) else "", "", meaning)
+        yield KeyDescription(key, "null, or the keys below" if NoneType in get_args(hint) else "", "", meaning)
         yield from describe_config_keys(below, f"{key}.")
 
 
@@ -83,7 +83,7 @@ def _range(limit: Any) -> str:
     ):
         if isinstance(limit, kind):
             return f"{sign} {getattr(limit, kind.__name__.lower())}"
-    raise TypeError(f"{limit!r} is no range")
+    raise TypeError(f"{limit!r} is not a range")
 
 
 def _text(value: Any) -> str:

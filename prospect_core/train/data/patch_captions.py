@@ -64,9 +64,9 @@ def _words(builder: SequenceBuilder, clip: Episode, text: str, rng: random.Rando
     parts = parts * builder.tokens_per_frame if len(parts) == 1 else parts
     if len(parts) != builder.tokens_per_frame:
         raise DataError(
-            f"{clip.id}: {text!r} tells of {len(parts)} places, a frame has {builder.tokens_per_frame} tokens; use"
+            f"{clip.id}: {text!r} describes {len(parts)} places, a frame has {builder.tokens_per_frame} tokens; use"
             " captions that `prospect data captions` makes with --tells held, or with --tells map for"
-            " model.tokens_per_frame=16, or leave out sampling.patch_captions"
+            " model.tokens_per_frame=16, or remove sampling.patch_captions"
         )
     out = []
     for part in parts:

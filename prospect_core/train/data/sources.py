@@ -31,11 +31,11 @@ def open_training_sources(config: Config, tell: Callable[[str], None]) -> list[t
         data = open_training_source(name, split, tell)
         episodes = data.rows(split, count_cores())
         if not episodes:
-            raise DataError(f"{data.root}: split {split!r} has no episode to train on")
+            raise DataError(f"{data.root}: split {split!r} has no episodes")
         for clip in episodes.clips():
             if known.setdefault(clip.id, data) is not data:
                 raise DataError(
-                    f"data.more: {data.root} has an episode {clip.id}, as {known[clip.id].root} has; leave one out"
+                    f"data.more: {data.root} has an episode {clip.id}, as {known[clip.id].root} has; remove one of them"
                 )
         sources.append((data, episodes))
     return sources

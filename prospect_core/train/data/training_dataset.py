@@ -85,7 +85,7 @@ class DSTTrainingDataset(TorchDataset[tuple[TokenSequence, np.ndarray]]):
         self, episodes: Sequence[Episode], builder: SequenceBuilder, media: Media, draws: SamplingPlan, seed: int = 0
     ) -> None:
         if not episodes:
-            raise DataError("there is no episode to train on")
+            raise DataError("no episodes to train on")
         self.builder, self.media, self.draws, self.seed = builder, media, draws, seed
         self.episodes = episodes
         self._videos = [clip.video for clip in clips_from_jsonl_index(episodes)]

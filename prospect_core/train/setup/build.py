@@ -159,7 +159,7 @@ def _report_sizes(model: Any, episodes: Joined, device: Any, tell: Callable[[str
     clips = episodes.clips()
     videos = {clip.video for clip in clips}
     tell(
-        f"{parameters / 1e6:.2f} M parameters, {trainable / 1e6:.2f} M of them learn;"
+        f"{parameters / 1e6:.2f} M parameters, {trainable / 1e6:.2f} M of them trained;"
         f" {format_count(len(clips), 'episode')} of {format_count(len(videos), 'video')};"
         f" {format_count(torch.get_num_threads(), 'thread')} on {device}"
     )
@@ -203,5 +203,5 @@ def _trainer(config: Config, hooks: TrainingHooks, built: _Model, dataset: Any, 
     # it would print every report a second time
     trainer.remove_callback(PrinterCallback)
     if config.train.fsdp and trainer.accelerator.distributed_type.value != "FSDP":
-        hooks.tell("warning: train.fsdp has no effect: it needs several processes, each with an accelerator of its own")
+        hooks.tell("warning: train.fsdp has no effect: it needs several processes with one accelerator each")
     return log, trainer

@@ -110,7 +110,7 @@ def make_model_with_tower(model: DSTSmolVLM, seeing: DSTSmolVLM) -> DSTSmolVLM:
     width, wanted = model.config.text_config.hidden_size, other.text_config.hidden_size
     if width != wanted:
         raise UserError(
-            f"model.tower: its frames are {wanted} wide, the text model's words {width}; they must be alike"
+            f"model.tower: its frames are {wanted} wide, the text model's embeddings {width}; they must be equal"
         )
     config |= {"vision_config": other.vision_config.to_dict()}
     config |= {"scale_factor": other.scale_factor, "stem_width": other.stem_width, "framing": other.framing}
@@ -130,12 +130,12 @@ def _fit(own: DSTSmolVLM, seeing: DSTSmolVLM, videos: Iterable[np.ndarray], tell
     ]
     if shapes[0] != shapes[1]:
         raise UserError(
-            "model.fit_tower: both towers must have the same tokens a frame, picture size and width, not"
-            f" {shapes[0]} and {shapes[1]}; leave it out"
+            "model.fit_tower: both towers must have the same tokens per frame, picture size and width, not"
+            f" {shapes[0]} and {shapes[1]}; remove the option"
         )
     met = fit_connector(seeing, own, videos)
     if met is not None:
-        tell(f"model.tower: fitted to the own one's frames; {met:.2f} of their variance is met on videos left out")
+        tell(f"model.tower: connector fitted; it explains {met:.2f} of the variance on held-out videos")
 
 
 def make_random_model_config(options: ModelOptions, tokenizer: Any) -> DSTSmolVLMConfig:

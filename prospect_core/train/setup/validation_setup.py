@@ -43,7 +43,9 @@ def set_up_validation(
     name = config.data.path
     data = open_training_source(name, options.split, tell, missing_ok=not options.every)
     if data is None:
-        tell(f"{name}: has no split {options.split!r}; the thresholds stay 0.5 (eval.thresholds=false says so)")
+        tell(
+            f"{name}: has no split {options.split!r}; the thresholds stay 0.5 (set eval.thresholds=false to suppress this warning)"
+        )
         return None
     evaluator = find_validation_evaluator(options.evaluator)
     if options.every and config.train.fsdp:

@@ -222,10 +222,10 @@ def _fixed(speak: Speak, track: Track) -> Callable[[Sequence[Episode], Priors], 
 
 BASELINES: dict[str, Baseline] = {
     "oracle": Baseline("repeats the reference", "everything", _fixed(oracle_baseline_speech, oracle_baseline_transitions)),
-    "silent": Baseline("never says or tracks anything", "nothing", _fixed(silent_baseline, never_update_baseline)),
+    "silent": Baseline("never speaks and never updates a state", "nothing", _fixed(silent_baseline, never_update_baseline)),
     "always_talk": Baseline("says one sentence on every frame", "nothing", _fixed(always_talk_baseline, never_update_baseline)),
     "periodic": Baseline(
-        "says one sentence at the period that scores best on these very episodes", "nothing",
+        "says one sentence at the fixed period that scores best on the evaluated episodes", "nothing",
         lambda episodes, priors: (periodic_baseline(best_baseline_period(episodes)), never_update_baseline),
     ),
     "rate_matched_random": Baseline(
@@ -233,17 +233,17 @@ BASELINES: dict[str, Baseline] = {
         _fixed(rate_matched_random_baseline, never_update_baseline),
     ),
     "reply_to_user": Baseline("says one sentence after each user turn", "nothing", _fixed(reply_to_user_baseline, never_update_baseline)),
-    "never_update": Baseline("leaves every step as it is at the start", "nothing", _fixed(silent_baseline, never_update_baseline)),
+    "never_update": Baseline("never updates a state", "nothing", _fixed(silent_baseline, never_update_baseline)),
     "linear_schedule": Baseline(
-        "takes each step in the listed order for an equal share of the episode", "nothing",
+        "gives each step, in the listed order, an equal share of the episode", "nothing",
         _fixed(silent_baseline, linear_schedule_baseline),
     ),
     "recite_steps": Baseline(
-        "instructs and tracks the listed steps at the pace of the training data", "nothing",
+        "announces and tracks the listed steps at the pace of the training data", "nothing",
         lambda episodes, priors: (recite_speech_baseline(priors), recite_transitions_baseline(priors)), learns=True,
     ),
     "prior_text_at_reference_times": Baseline(
-        "says the most typical text of the training data whenever the reference speaks", "time",
+        "says the most typical text of the training data when the reference speaks", "time",
         lambda episodes, priors: (trivial_prior_text_baseline(priors), never_update_baseline), learns=True,
     ),
     "reference_text_at_prior_times": Baseline(

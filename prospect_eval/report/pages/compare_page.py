@@ -11,7 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from prospect_eval.analysis.compare import Comparison
-from prospect_eval.analysis.compare_formats import format_compare_run_names, format_compare_summary
+from prospect_eval.analysis.compare_formats import (
+    VERDICT_WORDS,
+    format_compare_run_names,
+    format_compare_summary,
+)
 from prospect_eval.metrics import Scored, ScoringResources
 from prospect_eval.report.episodes import report_episode_data
 from prospect_eval.report.page import embed_page_json, write_page
@@ -54,7 +58,7 @@ def write_compare_page(path: Path, comparisons: Sequence[Comparison], resources:
 def _pair(found: Comparison, sides: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return {
         "names": list(format_compare_run_names(found)),
-        "differences": [asdict(d) for d in found.differences],
+        "differences": [{**asdict(d), "words": VERDICT_WORDS.get(d.verdict, d.verdict)} for d in found.differences],
         "summary": format_compare_summary(found),
         "changes": [
             {"episode": c.episode, "score": c.score, "why": c.why,

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from prospect_core.checkpoints.scope import describe_checkpoint_scope
 from prospect_core.checkpoints.thresholds import FORCED
 from prospect_core.records import EpisodeRecord
 from prospect_core.timeline import STEP_STATES, Episode
@@ -103,6 +104,7 @@ def write_run_page(
         agreement=metrics["timing_agreement"],
         passes=_passes(folder),
         peeked=_thresholds_peeked(config),
+        scope=describe_checkpoint_scope(config.model, [record.episode.dataset for record in records]),
         official=read_official_scores(folder),
     )  # fmt: skip
 
@@ -140,11 +142,12 @@ def _passes(folder: Path) -> list[dict[str, Any]]:
     """Return the tables of the diagnostic passes in the run folder, with explanations."""
     out = []
     for file, title, text in (
-        ("timings.json", "Latency and memory of a plain pass", "Frame by frame as if live, on the hardware named below."),
+        ("timings.json", "Latency and memory",
+         "Measured frame by frame as in a live stream, on the hardware named below."),
         ("teacher_forced.json", "Teacher-forced pass",
-         "Over the reference's own context, so that errors never compound: a diagnostic, not a score of the stream."),
-        ("judge.json", "A language model's opinion",
-         "1 to 5; beside it how far repeats of a judgement agree (share of equal pairs, Krippendorff's alpha)."),
+         "Diagnostic over the reference's own context, where errors never compound; not a score of the stream."),
+        ("judge.json", "LLM judge",
+         "Grades from 1 to 5, with the agreement of repeated judgments (share of equal pairs, Krippendorff's alpha)."),
     ):  # fmt: skip
         found = read_json(folder / file) if (folder / file).is_file() else {}
         # after a replay only, all latencies are undefined, so the table is left out
@@ -153,7 +156,7 @@ def _passes(folder: Path) -> list[dict[str, Any]]:
             more = ["equal", "alpha"] if beside else []
             if file == "judge.json":
                 wrong = sum(found["replies"]["unreadable"].values())
-                text += f" {wrong} of {found['replies']['asked']} replies of {found['judge']} could not be read."
+                text += f" {wrong} of {found['replies']['asked']} replies of {found['judge']} were unreadable."
             out.append({"title": title, "text": text, "metrics": found["metrics"], "beside": beside, "more": more})
     return out
 

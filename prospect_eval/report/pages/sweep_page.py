@@ -26,6 +26,6 @@ def write_sweep_page(root: Path, result: dict[str, Any]) -> Path:
     """
     runs = [run | {"link": quote(f"{run['folder']}/report.html")} for run in result["runs"]]
     data = {"runs": runs, "pareto_front": result["pareto_front"], "curves": result["curves"]}
-    return write_page(
-        root / "report.html", "sweep.html.j2", SCRIPTS, data, title=f"Sweep {root.name}", split=result["split"]
-    )
+    name = root.name.removeprefix("sweep").strip("-_ ")
+    title = f"Sweep of {name}" if name else "Sweep"
+    return write_page(root / "report.html", "sweep.html.j2", SCRIPTS, data, title=title, split=result["split"])

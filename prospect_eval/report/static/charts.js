@@ -77,7 +77,7 @@ const AROUND = ["top center", "bottom center", "middle right", "middle left", "t
 
 // quality over bytes of cache; dominated points are grey
 function frontChart(host, found) {
-  chart(host, "Quality and memory", `${found.quality} against the mean peak of the cache; grey: another run has at least its quality in at most its bytes, and is better in one of them.`, () => {
+  chart(host, "Quality and memory", `${found.quality} against the mean peak of the KV cache. Grey: another run is at least as good in quality and memory, and better in one of them.`, () => {
     const trace = (points, name, mark, shape) => ({
       x: points.map((p) => p.bytes / 1024), y: points.map((p) => p.quality), text: points.map(frontName), name,
       mode: "markers+text", textposition: points.map((_, k) => AROUND[k % AROUND.length]), textfont: { size: 10 },
@@ -88,8 +88,8 @@ function frontChart(host, found) {
     const best = found.points.filter((p) => p.on_front);
     const line = { x: best.map((p) => p.bytes / 1024), y: best.map((p) => p.quality), mode: "lines", line: { color: color("speak"), dash: "dot", width: 1 }, hoverinfo: "skip", showlegend: false };
     return {
-      data: [trace(found.points.filter((p) => !p.on_front), "dominated", color("grey"), "circle-open"), trace(best, "on the front", color("speak"), "circle"), line],
-      layout: { xaxis: { title: { text: "peak of the cache, KiB" }, rangemode: "tozero" }, yaxis: { title: { text: found.quality } } },
+      data: [trace(found.points.filter((p) => !p.on_front), "not on the front", color("grey"), "circle-open"), trace(best, "on the front", color("speak"), "circle"), line],
+      layout: { xaxis: { title: { text: "peak of the KV cache, KiB" }, rangemode: "tozero" }, yaxis: { title: { text: found.quality } } },
     };
   }, 380);
 }
@@ -100,7 +100,7 @@ function differenceChart(host, rows) {
   const size = (d) => Math.abs(d.difference);
   const shown = rows.filter((d) => d.ci95 && d.share).sort((a, b) => size(a) - size(b)).slice(-24);
   if (!shown.length) return;
-  chart(host, "Differences", "Second minus first with 95 % intervals, of the metrics from 0 to 1 that differ most; coloured where the difference is significant.", () => ({
+  chart(host, "Differences", "Second run minus first with 95 % intervals, for the metrics between 0 and 1 that differ most. Colored: the difference is significant.", () => ({
     data: [{
       x: shown.map((d) => d.second - d.first), y: shown.map((d) => d.name), mode: "markers", type: "scatter",
       marker: { size: 8, color: shown.map((d) => color(hue[d.verdict] ?? "grey")) },
@@ -112,8 +112,8 @@ function differenceChart(host, rows) {
 
 // event F1 over a threshold, one line for each threshold
 function thresholdChart(host, found, used) {
-  const words = `Event F1 within ${found.tolerance_s} s by threshold. Dotted: the run's own thresholds, where a curve is the run's score. ` +
-    "Elsewhere it is what the stored probabilities would have decided (open loop), with updates as the state tracker commits them.";
+  const words = `Event F1 within ${found.tolerance_s} s by threshold. Dotted: the run's thresholds, where the curve equals the run's score. ` +
+    "Other points follow from the stored probabilities, without replaying the model (open loop).";
   chart(host, "Thresholds", words, () => {
     const data = Object.entries(found.curves).filter(([, points]) => points.length).map(([knob, points]) => ({
       x: points.map((p) => p.threshold), y: points.map((p) => p.f1), name: knob, mode: "lines+markers",
@@ -127,7 +127,7 @@ function thresholdChart(host, found, used) {
 
 // share of positive frames over the mean probability of each bin, one line for each decision
 function reliabilityChart(host, found) {
-  const words = `Frames in bins of equal width by their probability: the share that lies within ${found.tolerance_s} s of a reference event, with 95 % intervals. On the dotted line a probability is what it says; markers grow with the frames of a bin.`;
+  const words = `Frames grouped by predicted probability: the share within ${found.tolerance_s} s of a reference event, with 95 % intervals. A calibrated model lies on the dotted line; larger markers hold more frames.`;
   const all = Object.values(found.bins).flat().reduce((sum, bin) => sum + bin.frames, 0);
   chart(host, "Reliability of the probabilities", words, () => {
     const data = Object.entries(found.bins).filter(([, bins]) => bins.length).map(([decision, bins]) => {
@@ -158,7 +158,7 @@ function reliabilityChart(host, found) {
 
 // utility over the cost of an unhelpful utterance: the run with its interval, and the baselines
 function utilityChart(host, found) {
-  const words = "Timely correct utterances minus c times all others, a minute of video, over the cost c of an unhelpful one; silence has a utility of 0. Shaded: 95 % intervals of this run.";
+  const words = "Timely and correct utterances minus c times all others, per minute of video, where c is the cost of an unhelpful utterance. Silence scores 0. Shaded: 95 % intervals of this run.";
   chart(host, "Benefit against annoyance", words, () => {
     const band = found.curves["this run"].ci95;
     const data = [];
@@ -189,7 +189,7 @@ function utilityChart(host, found) {
       data,
       layout: {
         xaxis: { title: { text: "cost c of an unhelpful utterance" }, range: [0, 2] },
-        yaxis: { title: { text: "utility a minute" }, range: [Math.min(...own) - room, Math.max(...own) + room] },
+        yaxis: { title: { text: "utility per minute" }, range: [Math.min(...own) - room, Math.max(...own) + room] },
         legend: { orientation: "v", x: 1.02, y: 1, font: { size: 10 } },
       },
     };
@@ -197,7 +197,7 @@ function utilityChart(host, found) {
 }
 
 function delayChart(host, delays) {
-  chart(host, "Speaking delay", "Seconds from a reference turn to the predicted one that is paired with it (within 5 s); below zero is early.", () => ({
+  chart(host, "Speaking delay", "Seconds from a reference turn to the utterance paired with it, within 5 s. Negative: early.", () => ({
     data: [{ x: delays, type: "histogram", xbins: { start: -5.25, end: 5.25, size: 0.5 }, marker: { color: color("speak") } }],
     layout: { xaxis: { title: { text: "seconds" }, range: [-5.25, 5.25] }, yaxis: { title: { text: "turns" } }, bargap: 0.08 },
   }));
@@ -205,7 +205,7 @@ function delayChart(host, delays) {
 
 function confusionChart(host, table, states) {
   const shares = table.map((row) => { const sum = row.reduce((a, b) => a + b, 0); return row.map((n) => (sum ? n / sum : 0)); });
-  chart(host, "Dialog state confusion", "Of the (frame, step) pairs with a reference state (rows), the share that was tracked as each state; the numbers are pairs.", () => ({
+  chart(host, "Dialog state confusion", "Share of the (frame, step) pairs with a reference state (row) that were tracked as each state (column). Lower number: pairs.", () => ({
     data: [{ z: shares, x: states, y: states, type: "heatmap", zmin: 0, zmax: 1, showscale: false, colorscale: [[0, color("tint")], [1, color("completed")]], hovertemplate: "reference %{y}, tracked %{x}: %{z:.1%}<extra></extra>" }],
     layout: {
       yaxis: { autorange: "reversed" }, xaxis: { title: { text: "tracked" } },
@@ -216,7 +216,7 @@ function confusionChart(host, table, states) {
 
 // metrics by the seconds, or by the compressions, since the reference state last changed
 function retentionChart(host, { unit, metrics }) {
-  const words = `Share of frames with the right state, by the ${unit} since the reference state last changed.`;
+  const words = `Share of frames with all steps right, by the ${unit} since the last reference change.`;
   chart(host, `Retention by ${unit}`, words, () => ({
     data: Object.entries(metrics).map(([name, rows], k) => ({
       x: rows.map((r) => r[0]), y: rows.map((r) => r[1]), name, type: "bar",
@@ -227,7 +227,7 @@ function retentionChart(host, { unit, metrics }) {
         arrayminus: rows.map((r) => (r[2] ? r[1] - r[2][0] : 0)),
       },
     })),
-    layout: { yaxis: { range: [0, 1] }, xaxis: { type: "category", title: { text: unit } }, barmode: "group" },
+    layout: { yaxis: { range: [0, 1] }, xaxis: { type: "category", title: { text: `${unit} since the last change` } }, barmode: "group" },
   }));
 }
 
@@ -239,7 +239,7 @@ function timeChart(host, title, words, found, unit) {
 }
 
 function profileChart(host, rows) {
-  chart(host, "Where the time went", "Seconds of all episodes by stage; videos whose frames were encoded before take none of decode and vision.", () => ({
+  chart(host, "Time by stage", "Seconds of all episodes. Videos whose frames were encoded before need no time for decode and vision.", () => ({
     data: [{ x: rows.map((r) => r[1]), y: rows.map((r) => r[0]), type: "bar", orientation: "h", marker: { color: color("speak") }, text: rows.map((r) => `${(100 * r[2]).toFixed(0)} %`), textposition: "auto" }],
     layout: { yaxis: { autorange: "reversed" }, xaxis: { title: { text: "seconds" } } },
   }));
@@ -247,7 +247,7 @@ function profileChart(host, rows) {
 
 function closedCurves(host, title, points) {
   const names = Object.keys(points[0].metrics);
-  chart(host, title, "Replayed at every threshold (closed loop).", () => ({
+  chart(host, title, "The model was replayed at each threshold (closed loop).", () => ({
     data: names.map((name) => ({ x: points.map((p) => p.threshold), y: points.map((p) => p.metrics[name].value), name, mode: "lines+markers" })),
     layout: { xaxis: { title: { text: "threshold" }, range: [0, 1] } },
   }));

@@ -12,14 +12,14 @@ function differences(pair) {
     el("td", {}, d.name), el("td", {}, number(d.first)), el("td", {}, number(d.second)),
     el("td", { class: "value" }, signed(d.difference)), el("td", {}, interval(d.ci95)),
     el("td", {}, d.p === null ? "–" : d.p.toFixed(3)), el("td", {}, number(d.detectable)), el("td", {}, d.videos),
-    el("td", { class: HUES[d.verdict] ?? "soft", title: d.note }, d.verdict));
+    el("td", { class: HUES[d.verdict] ?? "soft", title: d.note }, d.words));
   const paint = () => body.replaceChildren(...pair.differences.filter((d) => every.checked || tested(d)).map(row));
   paint();
-  const head = ["metric", pair.names[0], pair.names[1], "difference", "95 % interval", "p (Holm)", "detectable", "clusters", "verdict"];
+  const head = ["metric", pair.names[0], pair.names[1], "difference", "95 % interval", "p (Holm)", "smallest detectable", "clusters", "verdict"];
   const table = el("table", {}, el("thead", {}, el("tr", {}, ...head.map((name) => el("th", { scope: "col" }, name)))), body);
   return [
     ...pair.summary.map((line) => el("p", { class: "small" }, line)),
-    el("div", { class: "bar" }, el("label", {}, every, " also the exploratory metrics")),
+    el("div", { class: "bar" }, el("label", {}, every, " show exploratory metrics too")),
     el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "differences" }, table),
   ];
 }
@@ -47,11 +47,11 @@ for (const pair of DATA.pairs) {
   if (DATA.pairs.length > 1) main.append(el("h2", {}, `${pair.names[1]} compared with ${pair.names[0]}`));
   main.append(charts, ...differences(pair));
   differenceChart(charts, pair.differences);
-  if (pair.changes.length) main.append(el("h3", {}, "Changed most"));
+  if (pair.changes.length) main.append(el("h3", {}, "Episodes with the largest changes"));
   for (const change of pair.changes) {
     const place = el("div", { class: "beside" });
     const box = el("details", { class: "change", ontoggle: () => { if (box.open && !place.children.length) beside(place, pair.names, change.sides); } },
-      el("summary", {}, el("b", {}, change.episode), ` changed by ${change.score.toFixed(2)}`, ...change.why.map((reason) => el("div", { class: "small" }, reason))), place);
+      el("summary", {}, el("b", {}, change.episode), ` change ${change.score.toFixed(2)}`, ...change.why.map((reason) => el("div", { class: "small" }, reason))), place);
     main.append(box);
   }
 }

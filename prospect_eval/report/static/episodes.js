@@ -3,18 +3,18 @@
 
 const COLUMNS = [
   ["episode", (e) => e.id], ["user", (e) => e.user], ["seconds", (e) => e.frames / e.fps],
-  ["said", (e) => e.row?.said], ["reference", (e) => e.row?.reference], ["well matched", (e) => e.row?.good],
-  ["event F1 2 s", (e) => e.row?.f1], ["joint goal", (e) => e.row?.jga], ["peak tokens", (e) => e.row?.peak], ["compressions", (e) => e.row?.compressions],
+  ["utterances", (e) => e.row?.said], ["reference turns", (e) => e.row?.reference], ["matched", (e) => e.row?.good],
+  ["event F1 (2 s)", (e) => e.row?.f1], ["all steps right", (e) => e.row?.jga], ["peak tokens", (e) => e.row?.peak], ["compressions", (e) => e.row?.compressions],
 ];
-const WHOLE = new Set(["said", "reference", "well matched", "peak tokens", "compressions"]);
+const WHOLE = new Set(["utterances", "reference turns", "matched", "peak tokens", "compressions"]);
 
 function episodeTable(host, episodes, open) {
   let order = { column: 0, down: false };
-  const search = el("input", { type: "search", id: "search", placeholder: "part of an id, a goal or anything said", oninput: () => paint() });
+  const search = el("input", { type: "search", id: "search", placeholder: "text in an id, goal or turn", oninput: () => paint() });
   const users = [...new Set(episodes.map((e) => e.user))].sort();
   const user = el("select", { id: "user", onchange: () => paint() }, el("option", { value: "" }, "all"), ...users.map((u) => el("option", { value: u }, u || "(none)")));
   const only = el("select", { id: "only", onchange: () => paint() },
-    ...[["", "all"], ["failed", "failed"], ["missed", "with missed turns"], ["redundant", "with turns for nothing"], ["states", "with wrong states"]].map(([v, t]) => el("option", { value: v }, t)));
+    ...[["", "all"], ["failed", "failed"], ["missed", "with missed turns"], ["redundant", "with false alarms"], ["states", "with wrong states"]].map(([v, t]) => el("option", { value: v }, t)));
   const count = el("output", { class: "soft small", id: "shown" });
   const head = el("tr"), body = el("tbody");
   COLUMNS.forEach(([name], k) => {
@@ -74,7 +74,15 @@ function compressions(episode, go) {
   return el("div", {}, ...episode.compressions.map(([frame, before, after, text]) => el("details", { class: "squeezed" },
     el("summary", {}, `${clock(frame / episode.fps)}: ${before} to ${after} tokens`),
     el("button", { type: "button", class: "link", onclick: () => go(frame / episode.fps) }, "show this moment"),
-    text ? el("pre", {}, text) : el("p", { class: "soft" }, "Tokens were left out; nothing was written anew."))));
+    text ? el("pre", {}, text) : el("p", { class: "soft" }, "Tokens were removed; no text was written."))));
+}
+
+// why a state that the model gave was ignored
+function refusalReason(episode, [frame, step, wanted]) {
+  const at = clock(frame / episode.fps), index = episode.steps.findIndex(([id]) => id === step);
+  if (index < 0) return `${at}: ${step} is not a step of this task`;
+  const now = STATES[stateAt(episode.lanes[index][1], frame)];
+  return `${at}: ${step} is ${now.replace("_", " ")} and cannot become ${wanted.replace("_", " ")}`;
 }
 
 function openEpisode(host, episode, moved) {
@@ -84,11 +92,12 @@ function openEpisode(host, episode, moved) {
   host.append(place);
   const line = new Timeline(place, episode, `${episode.id}: ${episode.goal}`, moved);
   const go = (seconds) => { line.moment(seconds); place.scrollIntoView({ block: "nearest" }); };
+  if (episode.steps.length) host.append(el("p", { class: "small soft" }, `Steps: ${episode.steps.map(([id, name]) => `${id} ${name}`).join("; ")}.`));
   host.append(el("h4", {}, "Transcript"), transcript(episode, go));
-  if (episode.compressions.length) host.append(el("h4", {}, `Compressions (${episode.compressions.length}): what was kept`), compressions(episode, go));
+  if (episode.compressions.length) host.append(el("h4", {}, `Compressions (${episode.compressions.length}) and the context after each`), compressions(episode, go));
   if (episode.refusals.length) {
-    host.append(el("details", {}, el("summary", {}, `${episode.refusals.length} changes that the state machine refused`),
-      el("ul", {}, ...episode.refusals.map(([frame, step, wanted]) => el("li", {}, `${clock(frame / episode.fps)}: ${step} to ${wanted.replace("_", " ")}`)))));
+    host.append(el("details", {}, el("summary", {}, `${episode.refusals.length} impossible change${episode.refusals.length === 1 ? "" : "s"} ignored`),
+      el("ul", {}, ...episode.refusals.map((refusal) => el("li", {}, refusalReason(episode, refusal))))));
   }
   return line;
 }

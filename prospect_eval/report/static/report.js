@@ -40,8 +40,8 @@ if (c.utility && c.utility.curves["this run"]) utilityChart(charts, c.utility);
 if (c.delays.length) delayChart(charts, c.delays);
 confusionChart(charts, DATA.confusion, DATA.states);
 for (const found of c.retention) retentionChart(charts, found);
-if (c.latency) timeChart(charts, "Latency over the stream", "Milliseconds a frame of a plain pass, frame by frame as if live.", c.latency, "ms a frame");
-if (c.cache) timeChart(charts, "Cache over the stream", "Tokens in the cache at so many seconds of stream, over all episodes.", c.cache, "tokens");
+if (c.latency) timeChart(charts, "Latency over the stream", "Milliseconds per frame, measured frame by frame as in a live stream.", c.latency, "ms per frame");
+if (c.cache) timeChart(charts, "KV cache over the stream", "Tokens in the KV cache by stream time, over all episodes.", c.cache, "tokens");
 if (DATA.profile.length) profileChart(charts, DATA.profile);
 
 episodeTable(document.getElementById("table"), DATA.episodes, show);

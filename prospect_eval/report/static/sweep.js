@@ -8,7 +8,7 @@ for (const [of, curves] of Object.entries(DATA.curves)) for (const [knob, points
 const best = new Set(DATA.pareto_front.points.filter((p) => p.on_front).map((p) => p.run));
 const points = new Map(DATA.pareto_front.points.map((p) => [p.run, p]));
 const names = [...new Set(DATA.runs.flatMap((run) => Object.keys(run.metrics)))];
-const head = ["run", "on the front", "of none", ...names];
+const head = ["run", "on the front", "share of none", ...names];
 document.getElementById("runs").append(el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "runs" }, el("table", {},
   el("thead", {}, el("tr", {}, ...head.map((name) => el("th", { scope: "col" }, name)))),
   el("tbody", {}, ...DATA.runs.map((run) => {

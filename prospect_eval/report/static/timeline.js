@@ -4,7 +4,7 @@
 const LEFT = 104, RIGHT = 12, LANE = 20, SHEETS = {};
 const STATES = ["not_started", "in_progress", "completed"];
 const POLLS = { right: "right", wrong: "wrong", unanswered: "no answer", unknown: "no known answer" };
-const KINDS = { good: "matched", off: "matched, other words", missed: "missed", redundant: "for nothing" };
+const KINDS = { good: "matched", off: "matched, different wording", missed: "missed", redundant: "false alarm" };
 
 function sheetOf(video) {
   if (!(video in SHEETS)) {
@@ -56,10 +56,10 @@ class Timeline {
     this.bar = el("div", { class: "bar" },
       button("+", "zoom in", () => this.zoom(0.5)), button("−", "zoom out", () => this.zoom(2)),
       button("◀", "earlier", () => this.pan(-0.3)), button("▶", "later", () => this.pan(0.3)),
-      button("all", "whole episode", () => this.show(this.begin, this.end)), ...sliders);
+      button("all", "show the whole episode", () => this.show(this.begin, this.end)), ...sliders);
     this.canvas = svg("svg", {
       class: "timeline", tabindex: 0, role: "group",
-      "aria-label": `${title}: timeline; arrow keys move the moment by a frame (with shift by ten), + and - zoom, page keys move, Home shows all`,
+      "aria-label": `${title}: timeline; arrow keys select a frame (with shift: ten frames), + and - zoom, page keys scroll, Home shows the whole episode`,
       onkeydown: (e) => this.key(e), onpointerdown: (e) => this.grab(e), onwheel: (e) => this.wheel(e),
     });
     this.detail = el("div", { class: "detail", role: "status", "aria-live": "polite" });
@@ -318,8 +318,8 @@ class Timeline {
       const pairs = pairsWithin(frames, reference, e.fps), sum = frames.length + reference.length;
       said.push(`${knob} ≥ ${this.thresholds[knob].toFixed(2)}: ${frames.length} frames, event F1 within 1 s ${sum ? ((2 * pairs) / sum).toFixed(3) : "–"}`);
     }
-    this.told.textContent = said.length ? `${said.join(" · ")} (open loop)` : "";
-    if (this.at === null) { this.detail.replaceChildren(el("span", { class: "soft" }, "Click a moment, or focus the timeline and use the arrow keys.")); return; }
+    this.told.textContent = said.length ? `${said.join(" · ")} (frames above the threshold; scores of the run also use the state tracker)` : "";
+    if (this.at === null) { this.detail.replaceChildren(el("span", { class: "soft" }, "Click the timeline to select a frame, or focus it and use the arrow keys.")); return; }
     const frame = this.frame(this.at), k = frame - e.start, parts = [];
     const facts = [`${clock(this.at)}, frame ${frame}`];
     if (this.speaking.length) facts.push(`speaking ${this.speaking[k].toFixed(3)}`, `update ${this.update[k].toFixed(3)}`);

@@ -180,8 +180,8 @@ def test_export_command_dataset_round_trips(world, tmp_path, capsys):
     (tmp_path / "rows" / "test.json").write_text("[]")
     with pytest.raises(SystemExit) as stop:
         prospect(["data", "import", str(tmp_path / "rows"), "--output", str(tmp_path / "twice")])
-    assert (stop.value.code, "one split" in capsys.readouterr().err) == (2, True)
-    for args, text in ((["export", world.root, "--output", tmp_path / "rows"], "exists already"),
+    assert (stop.value.code, "the same split" in capsys.readouterr().err) == (2, True)
+    for args, text in ((["export", world.root, "--output", tmp_path / "rows"], "already exists"),
                        (["export", world.root, "--output", tmp_path / "x", "--format", "csv"], "dst, proassist")):  # fmt: skip
         with pytest.raises(SystemExit) as stop:
             prospect(["data", *map(str, args)])
@@ -326,7 +326,7 @@ def test_validate_dataset_finds_errors(tmp_path):
         dataset.frame_source(next(dataset.episodes("test")), FrameFormat(16))
     (tmp_path / "set" / "videos" / "v.mp4").write_bytes(b"x")
     problems = validate_dataset(Dataset.open(tmp_path / "set"))
-    assert any("sha256 is not the one" in p for p in problems)
+    assert any("sha256 differs from the one" in p for p in problems)
     assert any("not a readable video" in p for p in problems)
     row = (tmp_path / "set" / "test.jsonl").read_text()
     (tmp_path / "set" / "test.jsonl").write_text(row + row.replace('"start"', '"complete"') + '{"id": 3}\n')
@@ -370,7 +370,7 @@ def test_validate_dataset_finds_video_in_two_splits(tmp_path):
     dataset = small_set(tmp_path / "set")
     (episode,) = dataset.episodes("test")
     write_dataset(tmp_path / "set", "small", "1", 2, {"train": [replace(episode, id="e2")], "test": [episode]})
-    assert any("also stands in split train" in p for p in validate_dataset(Dataset.open(tmp_path / "set")))
+    assert any("is also in split train" in p for p in validate_dataset(Dataset.open(tmp_path / "set")))
 
 
 @pytest.mark.slow
@@ -391,7 +391,7 @@ def test_validate_dataset_several_processes_equals_one(world, tmp_path, monkeypa
     alone, together = validate_dataset(made), validate_dataset(made, 2, lambda *what: shown.append(what))
     assert together == alone
     assert any("test.jsonl: row 4: fps: Input should be a valid number" in line for line in alone)
-    assert any("also stands in split train" in line for line in alone)
+    assert any("is also in split train" in line for line in alone)
     assert any(f"{rows[0].video}: no such file" in line for line in alone)
     assert {what for what, _, _ in shown} == {"files", "rows of train", "rows of test", "videos"}
     assert all(done <= total for _, done, total in shown)
@@ -410,7 +410,7 @@ def run_cli(*args):
 
 def test_data_commands_validate_stats_import(tmp_path, capsys, world):
     assert run_cli("data", "validate", world.root) == 0
-    assert "sound (train 6, val 3, test 6 episodes)" in capsys.readouterr().out
+    assert "valid (train 6, val 3, test 6 episodes)" in capsys.readouterr().out
     assert run_cli("data", "stats", world.root) == 0
     assert "speaking frames" in capsys.readouterr().out
     assert run_cli("data", "stats", tmp_path) == 3
@@ -418,7 +418,7 @@ def test_data_commands_validate_stats_import(tmp_path, capsys, world):
     rows = tmp_path / "rows.jsonl"
     rows.write_text(json.dumps(PREPARED) + "\n")
     assert run_cli("data", "import", rows, "--output", tmp_path / "in") == 0
-    assert "1 video(s) still missing" in capsys.readouterr().out
+    assert "1 video missing" in capsys.readouterr().out
     assert run_cli("data", "import", rows, "--output", tmp_path / "in") == 2
     assert run_cli("data", "validate", tmp_path / "in") == 3
     assert "frames/v1.arrow: no such file" in capsys.readouterr().out

@@ -100,7 +100,7 @@ def test_video_shorter_than_annotation_raises(tmp_path):
     path = write_grey(tmp_path / "v.mp4", [Fraction(k, 10) for k in range(30)], [90] * 30)
     source = VideoFile(path, 2, FrameFormat(16))
     assert source.num_frames == 6
-    with pytest.raises(DataError, match=r"v\.mp4: has 6 frames at 2 fps, frame 9 is asked for"):
+    with pytest.raises(DataError, match=r"v\.mp4: has 6 frames at 2 fps, frame 9 was requested"):
         list(source.frames(0, 10))
 
 
@@ -152,7 +152,7 @@ def test_frames_file_round_trips(tmp_path):
     assert isinstance(source, FramesFile)
     assert source.num_frames == 9
     close(levels(source, 3, 7), [30, 40, 50, 60])
-    with pytest.raises(DataError, match="has 9 frames, frame 9 is asked for"):
+    with pytest.raises(DataError, match="has 9 frames, frame 9 was requested"):
         list(source.frames(0, 10))
 
 

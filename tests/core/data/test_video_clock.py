@@ -136,7 +136,7 @@ def half(tmp_path):
     return cut_video(tmp_path)
 
 
-MISSING = r"half\.mp4: holds [78]\.\d of the 20\.0 s that its header states; bring the whole file"
+MISSING = r"half\.mp4: holds [78]\.\d of the 20\.0 s that its header states; replace it by the complete file"
 
 
 def test_truncated_video_is_reported_by_commands(half, tmp_path, capfd):
@@ -189,14 +189,14 @@ def test_changed_data_is_refused_until_accepted(tmp_path, capsys):
     capsys.readouterr()
     run = ("run", "--ckpt", "baseline:oracle", "--data", data, "--output", tmp_path / "r")
     assert evaluate(*run) == 3
-    assert "videos/black.avi: its sha256 is not the one in dataset.json; bring back" in capsys.readouterr().err
+    assert "videos/black.avi: its sha256 differs from the one in dataset.json; restore" in capsys.readouterr().err
     assert run_cli("data", "validate", data) == 3
     assert run_cli("data", "validate", data, "--accept") == 0
     assert Dataset.open(data).digest != before
     rows = data / "test.jsonl"
     rows.write_text(rows.read_text().replace('"time":2.0', '"time":3.0'))
     assert evaluate(*run) == 3
-    with pytest.raises(DataError, match=r"test\.jsonl: its sha256 is not the one in dataset\.json"):
+    with pytest.raises(DataError, match=r"test\.jsonl: its sha256 differs from the one in dataset\.json"):
         list(Dataset.open(data).episodes("test"))
     assert run_cli("data", "validate", data, "--accept") == 0
     assert [e.events[0].time for e in Dataset.open(data).episodes("test")] == [3.0]

@@ -113,10 +113,10 @@ def blocked(count, then=None):
 def test_watch_source_stall_or_error_ends_stream(model, tokenizer):
     begin = time.monotonic()
     ending = watch_live_source(talker(model, tokenizer), TASK, paced(blocked(5)), 2, 0.5)
-    assert ending == Ending("stalled: no picture for 0.5 s", False, 5, 0)
+    assert ending == Ending("stalled: no frame for 0.5 s", False, 5, 0)
     assert time.monotonic() - begin < 5
     ending = watch_live_source(talker(model, tokenizer), TASK, paced(blocked(4, DataError("cam: unplugged"))), 2, 5)
-    assert ending == Ending("broke off: cam: unplugged", False, 4, 0)
+    assert ending == Ending("stream failed: cam: unplugged", False, 4, 0)
     assert watch_live_source(talker(model, tokenizer), TASK, iter(()), 2, 5) == Ending("ended", True, 0, 0)
 
 
@@ -174,7 +174,7 @@ def test_watch_source_network_stream_can_stall(model, tokenizer, tmp_path, whole
         )
     assert told
     assert ending.whole == whole
-    assert ending.reason == "ended" if whole else "stalled" in ending.reason or "broke off" in ending.reason
+    assert ending.reason == "ended" if whole else "stalled" in ending.reason or "stream failed" in ending.reason
     with pytest.raises(DataError, match=r"127\.0\.0\.1"):
         next(read_live_source_frames("http://127.0.0.1:9/none.ts", 2, FrameFormat(32), 1, 1))
 
@@ -198,7 +198,7 @@ def test_watch_log_is_flushed_and_never_overwritten(tmp_path):
     log.step(silent, 3, 2, "héllo \u2028?")
     # the file is readable before it is closed
     assert json.loads(path.read_text()) == {"frame": 4, "seconds": 2.0, "dropped": 3, "user": "héllo \u2028?"}
-    with pytest.raises(UserError, match="exists already"):
+    with pytest.raises(UserError, match="already exists"):
         WatchLog(path)
     log.close()
 
@@ -214,9 +214,11 @@ def test_watch_command_file_with_user_input(checkpoint, clip, tmp_path, capsys, 
     out = tmp_path / "log.jsonl"
     given = ("watch", clip, "--ckpt", checkpoint, "--goal", "tidy up", "--step", "put it away", "--speed", 4)
     assert call(prospect, *given, "--output", out) == 0
-    printed = capsys.readouterr().out
+    printed, notes = capsys.readouterr()
     assert re.search(r"^00:0\d user: what now\?$", printed, re.M)
     assert "ended; " in printed
+    assert f"ready: {checkpoint} on {clip}, log {out}; " in notes
+    assert re.search(rf"^step states: S1 (not started|in progress|completed); log {re.escape(str(out))}$", notes, re.M)
     lines = events(out)
     assert lines[0]["goal"] == "tidy up"
     assert lines[0]["budget"] == 2048
@@ -225,7 +227,7 @@ def test_watch_command_file_with_user_input(checkpoint, clip, tmp_path, capsys, 
     assert lines[-1]["ended"] == "ended"
     assert lines[-1]["frames"] + lines[-1]["dropped"] == 12
     assert call(prospect, *given, "--output", out) == 2
-    assert "exists already" in one_line(capsys)
+    assert "already exists" in one_line(capsys)
     broken = tmp_path / "broken.mp4"
     whole = clip.read_bytes()
     broken.write_bytes(whole[: len(whole) * 2 // 3])
@@ -234,6 +236,7 @@ def test_watch_command_file_with_user_input(checkpoint, clip, tmp_path, capsys, 
     for args, message in (
         (["none.mp4", *given[2:]], "no such file"),
         ([clip, "--ckpt", checkpoint], "give either --task FILE or --goal TEXT"),
+        ([clip, "--ckpt", checkpoint, "--goal", "tidy up"], "--goal needs at least one --step TEXT"),
         ([clip, *given[2:], "--budget", 5], "too small for the task"),
         ([clip, *given[2:], "--strategy", "none", "--budget", 5000], "is unlimited"),
     ):
@@ -271,6 +274,8 @@ def test_watch_command_killed_keeps_log(checkpoint, clip, tmp_path):
         checkpoint,
         "--goal",
         "x",
+        "--step",
+        "y",
         "--speed",
         "0.3",
     ]
@@ -307,14 +312,14 @@ def test_screen_shows_session_without_markup():
     console.print(screen.page())
     shown = console.export_text()
     for part in ("01:05 assistant [red]Take[/red] the cube.", "00:50 user", "▶ S1 put the red cube", "· S2 put the blue",
-                 "640 of 1,000 tokens, 3.2 MB", "speaking 0.93", "12 ms a frame", "2 frames dropped"):  # fmt: skip
+                 "640 of 1,000 tokens, 3.2 MB", "speaking 0.93", "12 ms per frame", "2 frames dropped"):  # fmt: skip
         assert part in " ".join(shown.split("\n")).replace("  ", " ") or part in shown, part
     quiet = Console(file=io.StringIO(), force_terminal=False)
     lines = Screen(TASK, "x", 2, None, quiet)
     with lines:
         lines.step(output, 1, state, None)
     assert quiet.file.getvalue().splitlines() == [
-        "01:05 dropped: 1 frames: the model takes longer than a frame lasts",
+        "01:05 dropped: 1 frame, because the model is slower than the stream",
         "01:05 assistant: [red]Take[/red] the cube.",
     ]
 
@@ -326,7 +331,13 @@ def test_live_session_task_and_typed_lines(tmp_path):
     assert read_live_session_task(None, "tea", ("boil", "pour")) == Task(
         "tea", (Step("S1", "boil"), Step("S2", "pour"))
     )
-    for given in ((None, None, ()), (file, "tea", ()), (file, None, ("boil",)), (tmp_path / "no.json", None, ())):
+    for given in (
+        (None, None, ()),
+        (file, "tea", ()),
+        (file, None, ("boil",)),
+        (tmp_path / "no.json", None, ()),
+        (None, "tea", ()),
+    ):
         with pytest.raises(UserError):
             read_live_session_task(*given)
     file.write_text('{"goal": 3}')

@@ -130,7 +130,7 @@ def test_ablated_state_windows_label_visible_states(plain):
 
 def test_ablated_past_teacher_forcing_raises(plain):
     model, tokenizer, builder = lacking(plain, "past")
-    with pytest.raises(UserError, match="does without the past"):
+    with pytest.raises(UserError, match="not possible for a model without the past"):
         run_teacher_forcing(model, tokenizer, EPISODE, torch.zeros(10, builder.tokens_per_frame, 8), 0.5)
 
 

@@ -94,7 +94,7 @@ def test_load_checkpoint_other_tokenizer_raises(checkpoint, tmp_path):
 
 
 def test_load_checkpoint_unknown_name_suggests_nearest():
-    with pytest.raises(UserError, match="neither a folder nor a shipped checkpoint"):
+    with pytest.raises(UserError, match="neither a folder nor a released checkpoint"):
         load_model_checkpoint("workbench-tny")
 
 
@@ -230,12 +230,12 @@ def test_load_checkpoint_damaged_release_raises(tmp_path):
         damaged = bytearray((folder / file).read_bytes())
         damaged[-2] ^= 1
         (folder / file).write_bytes(damaged)
-        with pytest.raises(DataError, match=f"{file}: its sha256 is not the one in SHA256SUMS"):
+        with pytest.raises(DataError, match=f"{file}: sha256 differs from SHA256SUMS"):
             load_model_checkpoint(str(folder))
 
 
 def test_load_checkpoint_without_tokenizer_raises(checkpoint, tmp_path):
     shutil.copytree(checkpoint, tmp_path / "c")
     (tmp_path / "c" / "tokenizer.json").unlink()
-    with pytest.raises(DataError, match=r"no tokenizer\.json; bring the tokenizer that it was trained with"):
+    with pytest.raises(DataError, match=r"no tokenizer\.json; copy the tokenizer of the training there"):
         load_model_checkpoint(str(tmp_path / "c"))

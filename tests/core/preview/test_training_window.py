@@ -54,10 +54,10 @@ def test_preview_window_reports_context_noise(world, tokenizer):
     told = preview_training_window(data, 0).context_noise
     changed = sorted({frame for frame, _, _ in window.clip.transitions()} & window.context_noise.missed)
     assert changed
-    assert f"; updates not written on {', '.join(map(str, changed))}" in told
-    assert f"; wrong ones on {', '.join(map(str, sorted(window.context_noise.wrong)))}" in told
-    assert f"; replies too soon: {', '.join(map(str, sorted(window.context_noise.early)))}" in told
-    assert "unsaid" not in told
+    assert f"; context noise: missing updates on frames {', '.join(map(str, changed))}" in told
+    assert f"; wrong updates on frames {', '.join(map(str, sorted(window.context_noise.wrong)))}" in told
+    assert f"; early replies on frames {', '.join(map(str, sorted(window.context_noise.early)))}" in told
+    assert "missing replies" not in told
 
 
 def printed(shown, terminal, everything=False):
@@ -73,7 +73,7 @@ def test_preview_window_terminal_shows_supervised_frames(dataset):
     assert text.count("▀") == 24 * 12 * sum(row.supervised for row in shown.rows)
     plain = printed(shown, terminal=False)
     assert "▀" not in plain
-    hidden = sum(int(n) for n in re.findall(r"\.\.\. (\d+) frame\(s\) without label or text", plain))
+    hidden = sum(int(n) for n in re.findall(r"\.\.\. (\d+) frames? without label or text", plain))
     assert hidden + plain.count("x <image>") == len(shown.rows)
     assert printed(shown, False, everything=True).count("x <image>") == len(shown.rows)
 
@@ -96,7 +96,7 @@ def test_preview_window_html_escapes_text(dataset):
 
 
 def test_preview_window_index_beyond_epoch_raises(dataset):
-    with pytest.raises(UserError, match="windows 0 to 5"):
+    with pytest.raises(UserError, match="give a number from 0 to 5, the windows of the epoch"):
         preview_training_window(dataset, 6)
 
 

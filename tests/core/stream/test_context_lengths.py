@@ -50,7 +50,9 @@ def test_record_notes_lengths_beyond_training(model, tokenizer, longest):
 def test_stream_beyond_positions_raises(model, tokenizer):
     model.config.text_config.max_position_embeddings = 300
     runner = VLMStreamRunner(model, tokenizer, Knobs("none", None, 1.0, 1.0))
-    with pytest.raises(DataError, match=r"frame \d+: a context of \d+ tokens, and the model has 300 positions; give a"):
+    with pytest.raises(
+        DataError, match=r"frame \d+: the context has \d+ tokens, but the model only 300 positions; give a"
+    ):
         replay_episode(runner, busy_episode(), pictures(120), runner.knobs, "x")
     # with a budget the stream continues
     budget = least(model, tokenizer, "dst_refresh")

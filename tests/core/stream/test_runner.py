@@ -170,7 +170,7 @@ def test_runner_small_budget_names_smallest(model, tokenizer):
 @pytest.mark.parametrize(
     ("name", "budget", "message"),
     [
-        ("none", 100, "leave --budget out"),
+        ("none", 100, "remove --budget"),
         ("drop_all", None, "needs a budget"),
         ("drop_al", 9, "did you mean 'drop_all'"),
     ],

@@ -73,7 +73,7 @@ def test_dialog_state_illegal_change_names_state():
             make(Event("u", 9.5, "user", "wait"), Event("a", 9.75, "assistant", "yes")),
             [
                 "e: assistant 'yes' at 9.75 s comes after the last frame 19"
-                " (a user turn needs a frame after it for whatever follows)"
+                " (a user turn needs a later frame)"
             ],
         ),
     ],

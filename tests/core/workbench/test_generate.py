@@ -71,7 +71,7 @@ def test_generate_workbench_fewer_pictures_show_same_frames(world, tmp_path):
 
 
 def test_generate_workbench_existing_folder_raises(world):
-    with pytest.raises(UserError, match="exists already"):
+    with pytest.raises(UserError, match="already exists"):
         generate_workbench(world.root, 7, {"val": 1})
 
 

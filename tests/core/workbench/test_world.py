@@ -62,7 +62,7 @@ def test_world_episode_regenerates_plan(many):
     alike, plan = generate_workbench_video(2, "val", 0, "easy", alike=True)
     assert regenerate_workbench_plan(alike[0]) == plan
     for stranger in (replace(episodes[0], dataset="tea"), replace(episodes[0], events=episodes[0].events[1:])):
-        with pytest.raises(UserError, match="not an episode of this version's workbench"):
+        with pytest.raises(UserError, match="not a workbench episode of this version"):
             regenerate_workbench_plan(stranger)
 
 

@@ -47,14 +47,14 @@ def episodes(count):
 def test_compare_runs_other_data_raises(tmp_path):
     records = oracle(episodes(12))
     first, second = (scored_run(tmp_path / d, records, data_digest=d * 64) for d in "ab")
-    with pytest.raises(UserError, match=r"cannot be compared: their data differs \(a+ and b+\)"):
+    with pytest.raises(UserError, match=r"cannot be compared: different data \(a+ and b+\)"):
         compare_runs(first, [second], SOME)
 
 
 def test_compare_runs_other_split_raises(tmp_path):
     records = oracle(episodes(12))
     first, second = scored_run(tmp_path / "a", records), scored_run(tmp_path / "b", records, split="val")
-    with pytest.raises(UserError, match=r"their split differs \(test and val\)"):
+    with pytest.raises(UserError, match=r"different split \(test and val\)"):
         compare_runs(first, [second], SOME)
 
 
@@ -71,7 +71,7 @@ def test_compare_runs_under_another_protocol_are_refused(tmp_path):
 def test_compare_other_episodes_are_refused_and_named_unless_intersected(tmp_path):
     records = oracle(episodes(14))
     first, second = scored_run(tmp_path / "a", records), scored_run(tmp_path / "b", records[:12])
-    with pytest.raises(UserError, match=r"b has no 2 episodes of .*a \(e12, e13\); --intersect compares the 12 common"):
+    with pytest.raises(UserError, match=r"b lacks 2 episodes of .*a \(e12, e13\); --intersect compares the 12 common"):
         compare_runs(first, [second], SOME)
     (found,) = compare_runs(first, [second], SOME, intersect=True)
     assert found.left_out == ("e12", "e13")
@@ -134,7 +134,7 @@ def test_compare_runs_too_few_videos_reports_needed_number(tmp_path):
     )
     found = compared(first, second)[SPEAKING]
     assert (found.verdict, found.p) == ("too few", None)
-    assert found.note == "cannot be shown with 5 videos; at least 10 are needed for 2 tests"
+    assert found.note == "only 5 videos: at least 10 are needed to show a difference with 2 tests"
 
 
 def test_compare_runs_same_run_is_identical(tmp_path):
@@ -184,7 +184,7 @@ def test_compare_runs_other_family_version_asks_to_rescore(tmp_path):
 def test_compare_runs_older_counts_schema_asks_to_rescore(tmp_path):
     first = scored_run(tmp_path / "a", oracle(episodes(3)))
     edit_json(first / "counts.json", schema=1)
-    with pytest.raises(DataError, match="scored by another version; `prospect-eval score"):
+    with pytest.raises(DataError, match="scored by another version; run `prospect-eval score"):
         compare_runs(first, [first], SOME)
 
 
@@ -201,7 +201,7 @@ def test_compare_command_shows_tested_metrics_and_families(tmp_path):
     assert lines[0] == "b compared with a"
     rows = [line for line in lines if "better" in line]
     assert [row.split()[0] for row in rows] == [SPEAKING, "dst_jga"]
-    assert any(line.startswith("  speaking: ") and " more, " in line for line in lines)
+    assert any(line.startswith("  speaking: ") and " more metrics, " in line for line in lines)
     assert max(map(len, lines[:8])) <= 110
 
 
@@ -243,7 +243,7 @@ def test_compare_seed_groups_compares_means(tmp_path):
 
 def test_compare_seed_groups_one_seed_raises(tmp_path):
     runs = trained(tmp_path, "g", 0.9, 2)
-    with pytest.raises(UserError, match="at least 2 training seeds are needed"):
+    with pytest.raises(UserError, match="give runs of at least 2 training seeds"):
         compare_seed_groups(runs[:1], runs, SOME)
 
 
@@ -256,7 +256,11 @@ def test_make_leaderboard_ranks_and_tests_runs(tmp_path):
     board = make_leaderboard(runs, METRICS)
     assert board.by == SPEAKING
     assert [place.run.rpartition("/")[2] for place in board.places] == ["all", "most", "half"]
-    assert [place.verdict for place in board.places] == ["best", "not shown to differ from the best", "below the best"]
+    assert [place.verdict for place in board.places] == [
+        "best",
+        "no difference from the best shown",
+        "worse than the best",
+    ]
     result = CliRunner().invoke(prospect_eval, ["leaderboard", *map(str, runs), "--by", "dst_jga"])
     assert result.exit_code == 0, result.output
-    assert "by dst_jga, 12 episodes" in result.output
+    assert "ranked by dst_jga over 12 episodes" in result.output

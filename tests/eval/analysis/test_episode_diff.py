@@ -50,15 +50,15 @@ def test_diff_episodes_lists_most_changed_with_reasons(runs):
     # F1 1 -> 2 * 1 / (1 + 3), share of correct matches 1 -> 1/3
     assert three.score == pytest.approx(0.5 + 2 / 3)
     assert asdict(three.second) == {"speaking": pytest.approx(0.5), "matched": pytest.approx(1 / 3), "states": 1.0}
-    assert three.why == ("6.0 s, no longer said well: 'Good | so <b>far</b>.' and 1 more",)
+    assert three.why == ("6.0 s, was right, is now wrong: 'Good | so <b>far</b>.' and 1 more",)
     # 5 of 21 frames, starting at 8 s
     assert seven.score == pytest.approx(5 / 21)
-    assert seven.why == ("8.0 s, states lost for 2 s: S1 is in progress where completed is right",)
-    assert five.why == ("8.0 s, now said for nothing: 'Stop!'",)
+    assert seven.why == ("8.0 s, states now wrong for 2 s: S1 is in progress, should be completed",)
+    assert five.why == ("8.0 s, new false alarm: 'Stop!'",)
     back = diff_episodes(*reversed(runs), TOOLS, most=2)
     assert [change.why[0] for change in back] == [
-        "6.0 s, now said well: 'Good | so <b>far</b>.' and 1 more",
-        "8.0 s, states right again for 2 s: S1 is in progress where completed is right",
+        "6.0 s, was wrong, is now right: 'Good | so <b>far</b>.' and 1 more",
+        "8.0 s, states now right for 2 s: S1 was in progress, should be completed",
     ]
     assert diff_episodes(runs[0], runs[0], TOOLS) == []
 
@@ -76,7 +76,7 @@ def test_compare_command_several_runs_writes_files(runs, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         prospect_eval(["compare", *map(str, (*runs, runs[0])), "--markdown", str(files[0]), "--json", str(files[1])])
     assert not stop.value.code
-    assert "no longer said well" in capsys.readouterr().out
+    assert "was right, is now wrong" in capsys.readouterr().out
     stored = json.loads(files[1].read_text())["comparisons"]
     assert [one["second"] for one in stored] == [str(runs[1]), str(runs[0])]
     assert stored[0]["episodes"][0]["episode"] == "e03"

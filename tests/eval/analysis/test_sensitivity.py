@@ -119,7 +119,7 @@ def test_matching_sensitivity_unmatched_episodes_raise(tmp_path, by_table):
     changed = store_run(tmp_path / "c", [predict(episode(say(5.0), frames=60))])
     with pytest.raises(DataError, match="no episode in common"):
         matching_sensitivity([first, other])
-    with pytest.raises(DataError, match="another reference"):
+    with pytest.raises(DataError, match="a different reference"):
         matching_sensitivity([first, changed])
 
 
@@ -127,7 +127,7 @@ def test_matching_sensitivity_other_data_raises(tmp_path, by_table):
     folders = [store_run(tmp_path / name, [predict(REFERENCE)]) for name in ("a", "b")]
     file = folders[1] / "run.json"
     file.write_text(file.read_text().replace('"data_digest": "d"', '"data_digest": "e"'))
-    with pytest.raises(UserError, match="other data than"):
+    with pytest.raises(UserError, match="not the same data as"):
         matching_sensitivity(folders)
 
 
@@ -210,4 +210,4 @@ def test_sensitivity_command_table_fits_100_columns(tmp_path, capsys):
     assert len(table) == 9
     assert max(map(len, table)) <= 100
     assert "content_accuracy: undefined in every run" in out
-    assert "the order of the runs differs" in out
+    assert "the ranking of the runs differs" in out

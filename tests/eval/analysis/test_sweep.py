@@ -93,7 +93,7 @@ def test_run_sweep_thresholds_move_one_at_a_time(tmp_path):
 @pytest.mark.parametrize(
     ("grid", "message"),
     [
-        (Grid(("a",), ("drop_all",), (0.5,)), "add it to --strategies"),
+        (Grid(("a",), ("drop_all",), (0.5,)), "add `none` to --strategies"),
         (Grid(("a",), ("none", "drop_all")), "need --budgets"),
         (Grid(("x/a", "y/a")), "two are called a"),
     ],

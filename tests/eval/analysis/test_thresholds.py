@@ -96,7 +96,7 @@ def test_sweep_command_open_loop_writes_thresholds(tmp_path, capsys):
     assert evaluate("sweep", folder) == 0
     shown = capsys.readouterr()
     assert "open loop" in shown.out
-    assert "not to choose a threshold from" in shown.err
+    assert "choose thresholds on validation data" in shown.err
     stored = json.loads((folder / "thresholds.json").read_text())
     assert stored["loop"] == "open"
     told = {"split": "test", "model": "m"}
@@ -122,7 +122,7 @@ def test_calibrate_command_stores_thresholds_with_data(checkpoint, world, capsys
     assert 0 < config["speaking_threshold"] < 1
     before = (checkpoint / "config.json").read_bytes()
     assert evaluate("calibrate", "--ckpt", checkpoint, "--data", world.root, "--split", "test") == 2
-    assert "never on test data" in capsys.readouterr().err
+    assert "not on test data" in capsys.readouterr().err
     assert (checkpoint / "config.json").read_bytes() == before
 
 

@@ -193,14 +193,14 @@ def test_check_gate_five_videos_is_inconclusive(folders, held):
     assert gate.verdict == "INCONCLUSIVE"
     assert gate.passes
     assert not replace(gate, strict=True).passes
-    assert "5 videos in common, at least 10 are needed" in next(c.reason for c in gate.checks if c.name == SPEAKING)
+    assert "5 videos in common; at least 10 are needed" in next(c.reason for c in gate.checks if c.name == SPEAKING)
 
 
 def test_check_gate_part_of_videos_raises(folders, held):
     with pytest.raises(UserError, match=r"has 20 of the baseline's 24 episodes and 0 others; --intersect"):
         check_gate(folders / "most", held, METRICS)
     gate = check_gate(folders / "most", held, METRICS, intersect=True)
-    assert gate.notes == ("4 episodes left out: only one side has them",)
+    assert gate.notes == ("4 episodes left out, because only the run or only the baseline has them",)
 
 
 def test_check_gate_inconclusive_reports_needed_videos(folders, held):
@@ -210,7 +210,7 @@ def test_check_gate_inconclusive_reports_needed_videos(folders, held):
     room = check.difference + check.margin
     reach = check.difference - low if room > 0 else high - check.difference
     needed = int(np.ceil(VIDEOS * (reach / abs(room)) ** 2))
-    assert check.reason == f"too few videos to tell: about {needed:,} would decide, there are 24"
+    assert check.reason == f"too few videos to decide: 24, about {needed:,} are needed"
 
 
 def test_check_gate_other_thresholds_are_noted(oracle, held, tmp_path):
@@ -219,7 +219,7 @@ def test_check_gate_other_thresholds_are_noted(oracle, held, tmp_path):
     body["config"]["knobs"]["speaking_threshold"] = 0.97
     (folder / "run.json").write_text(json.dumps(body))
     (note,) = check_gate(folder, held, METRICS).notes
-    assert note.startswith("speaking threshold 0.97, the baseline's ")
+    assert note.startswith("speaking threshold is 0.97, in the baseline ")
 
 
 @pytest.mark.slow
@@ -273,15 +273,15 @@ def test_check_gate_more_failed_episodes_fails(folders, held, oracle, tmp_path):
 
 
 def test_check_gate_unusable_input_raises(folders, held, tmp_path):
-    with pytest.raises(DataError, match="other data than the baseline's"):
+    with pytest.raises(DataError, match="data differs from the baseline's"):
         check_gate(folders / "other", held, METRICS)
-    with pytest.raises(UserError, match=r"knobs\.strategy is drop_all, the baseline's none"):
+    with pytest.raises(UserError, match=r"knobs\.strategy is drop_all, in the baseline none"):
         check_gate(folders / "forgetful", held, METRICS)
     with pytest.raises(DataError, match="not a run folder"):
         check_gate(tmp_path, held, METRICS)
     broken = tmp_path / "broken.json"
     broken.write_text(json.dumps({"schema": 2, "counts": {}}))
-    with pytest.raises(DataError, match="not a baseline of a gate"):
+    with pytest.raises(DataError, match="not a gate baseline"):
         read_gate_baseline(broken)
     measured = json.loads(json.dumps(held))
     measured["metrics"]["dst_jga"]["signature"] += "|new:1"
@@ -301,7 +301,7 @@ def test_gate_command_writes_baseline_and_exit_codes(folders, tmp_path, capsys):
     assert run("gate", folders / "good", "--baseline", base) == 3
     assert "no such baseline" in capsys.readouterr().err
     assert run("gate", folders / "good", "--baseline", base, "--update") == 2
-    assert "has no rules for a gate; give --rules FILE" in capsys.readouterr().err
+    assert "has no gate rules; give --rules FILE" in capsys.readouterr().err
     assert run("gate", folders / "good", "--baseline", base, "--rules", rules, "--update") == 0
     told = json.loads(base.read_text())["provenance"]
     assert told["run"] == "good"
@@ -337,7 +337,7 @@ def test_gate_formats_odd_names_are_escaped(folders, held):
 
 def test_make_gate_baseline_unknown_metric_suggests_nearest(folders):
     rules = make_gate_rules({"metrics": {"dst_jag": {"margin": 0.1}}}, "r")
-    with pytest.raises(UserError, match="there is no metric 'dst_jag'; did you mean 'dst_jga'"):
+    with pytest.raises(UserError, match="unknown metric 'dst_jag'; did you mean 'dst_jga'"):
         make_gate_baseline(folders / "good", rules, METRICS, "r")
 
 
@@ -366,9 +366,9 @@ def test_gate_command_undefined_on_both_sides_passes(oracle, tmp_path, capsys):
     silent = write_run(tmp_path / "silent", [replace(r, utterances=()) for r in oracle])
     given = (silent, "--baseline", tmp_path / "b.json")
     assert run("gate", *given, "--rules", rules, "--update") == 0
-    assert "undefined in this run, so nothing is held against it: matched_precision" in capsys.readouterr().err
+    assert "not compared by this baseline, because undefined in this run: matched_precision" in capsys.readouterr().err
     assert run("gate", *given, "--strict") == 0
-    assert "undefined on both sides: nothing to lose" in capsys.readouterr().out
+    assert "undefined in both" in capsys.readouterr().out
 
 
 def checked(first, second, margin):

@@ -53,13 +53,13 @@ POOR = counts([(2 + k % 2, 10, 10) for k in range(12)])
 def test_run_verdict_better_everywhere_is_above_all(tmp_path):
     found = decide_run_verdict(tmp_path, stored(GOOD, {"silent": POOR, "periodic": POOR}), [SHARE])
     assert (found.word, found.kind, found.by) == ("Above all baselines", "good", "report")
-    assert found.reasons[0].startswith("better than every trivial baseline in share")
+    assert found.reasons[0].startswith("Better than every trivial baseline in share")
 
 
 def test_run_verdict_not_above_names_baseline(tmp_path):
     found = decide_run_verdict(tmp_path, stored(POOR, {"silent": POOR, "periodic": GOOD}), [SHARE])
     assert (found.word, found.kind) == ("Not above all baselines", "off")
-    assert found.reasons == ("share is not shown to be better than silent (0.250) and 1 other baseline",)
+    assert found.reasons == ("share: not shown to be better than silent (0.250) and 1 other baseline.",)
 
 
 def test_run_verdict_lower_cost_is_better(tmp_path):
@@ -69,21 +69,29 @@ def test_run_verdict_lower_cost_is_better(tmp_path):
 
 def test_run_verdict_few_videos_or_failures_take_precedence(tmp_path):
     few = decide_run_verdict(tmp_path, stored(GOOD, {"silent": POOR}, videos=2), [SHARE])
-    assert (few.word, few.reasons[0]) == ("Too few videos", "2 videos: at least 10 are needed to conclude anything")
+    assert (few.word, few.reasons[0]) == (
+        "Only 2 videos: too few to conclude anything",
+        "At least 10 videos are needed.",
+    )
     broken = decide_run_verdict(tmp_path, stored(GOOD, {"silent": POOR}, failed=1), [SHARE])
-    assert (broken.word, broken.kind, broken.reasons[0]) == ("Incomplete", "bad", "1 of 13 episodes failed")
+    assert (broken.word, broken.kind, broken.reasons[0]) == ("Incomplete", "bad", "1 of 13 episodes failed.")
     nothing = stored(GOOD, {}) | {"episodes": {"scored": 0, "failed": 2}}
     assert decide_run_verdict(tmp_path, nothing, [SHARE]).word == "Nothing scored"
 
 
 def test_run_verdict_gate_takes_precedence(tmp_path):
     checks = [
-        {"name": "dst_jga", "verdict": "FAIL", "reason": "lost"},
+        {"name": "dst_jga", "verdict": "FAIL", "baseline": 0.5, "now": 0.25, "margin": 0.03, "reason": "lost"},
         {"name": "bleu", "verdict": "PASS", "reason": ""},
     ]
     (tmp_path / "gate.json").write_text(json.dumps({"verdict": "FAIL", "checks": checks}))
     found = decide_run_verdict(tmp_path, stored(GOOD, {"silent": POOR}), [SHARE])
-    assert (found.word, found.kind, found.by, found.reasons) == ("FAIL", "bad", "gate", ("dst_jga: lost",))
+    assert (found.word, found.kind, found.by, found.reasons) == (
+        "FAIL",
+        "bad",
+        "gate",
+        ("dst_jga FAIL: 0.25, in the baseline 0.5 (allowed loss: 0.03); lost",),
+    )
 
 
 def test_run_verdict_undefined_metric_is_left_out(tmp_path):
@@ -145,7 +153,7 @@ def test_run_verdict_oracle_without_steps_is_above_all(tmp_path):
     found = decide_run_verdict(tmp_path, metrics, METRICS)
     assert (found.word, found.reasons[0].partition("(")[0]) == (
         "Above all baselines",
-        "better than every trivial baseline in speaking_event_f1@2s, proactive_event_f1@1s, matched_f1 ",
+        "Better than every trivial baseline in speaking_event_f1@2s, proactive_event_f1@1s, matched_f1 ",
     )
     # the same result from the files of a run folder
     write_score_metrics(tmp_path, metrics)

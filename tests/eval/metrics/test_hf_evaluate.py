@@ -82,7 +82,7 @@ def test_load_hf_evaluate_metric_resources_and_unknown_names(records):
     assert got["speaking_event_f1@2s"] == pytest.approx(2 / 3)
     with pytest.raises(UserError, match="speaking_event_f1@2s"):
         load_hf_evaluate_metric("speaking_event_f1@3s", TOOLS)
-    with pytest.raises(UserError, match="name a metric"):
+    with pytest.raises(UserError, match="give the name of a metric"):
         evaluate.load(MODULE)
 
 

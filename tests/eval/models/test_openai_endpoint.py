@@ -85,7 +85,7 @@ def test_read_chat_reply_removes_thinking(body, text, cut):
         (reply("", "length", reasoning="A cup"), "used up by thinking"),
         (reply("<think>A cup", "length"), "used up by thinking"),
         (reply("<think>A cup", "stop"), "used up by thinking"),
-        (reply(None, "length"), "used up by what is no answer"),
+        (reply(None, "length"), "used up by text before the answer"),
         (reply(None, None, reasoning_content="A cup"), "used up by thinking"),
         (reply([{"type": "thinking", "thinking": "x"}], "length"), "used up"),
         (reply(None, "content_filter"), "a content filter withheld"),
@@ -137,7 +137,7 @@ def test_endpoint_context_overflow_is_data_error(words, status):
 
 
 def test_endpoint_refused_parameter_names_option():
-    with pytest.raises(UserError, match="--request-option KEY=null leaves a parameter out") as caught:
+    with pytest.raises(UserError, match="--request-option KEY=null removes a parameter") as caught:
         asked_once('{"error": {"message": "Unsupported parameter: max_tokens"}}', 400)
     assert not isinstance(caught.value, DataError)
 
@@ -261,4 +261,4 @@ def test_run_endpoint_truncated_reply_is_marked(run_endpoint, tmp_path):
 
 def test_run_command_request_option_needs_endpoint(short_world, capsys):
     assert evaluate("run", "--ckpt", "baseline:silent", "--data", short_world.root, "--request-option", "a=1") == 2
-    assert "--request-option is for endpoint:MODEL" in one_line(capsys)
+    assert "--request-option works only with endpoint:MODEL" in one_line(capsys)

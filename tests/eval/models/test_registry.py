@@ -186,11 +186,11 @@ def test_run_command_huggingface_model_by_name(plain, short_world, tmp_path, cap
     assert record.update_prob == ()
     capsys.readouterr()
     assert evaluate(*given, "--output", tmp_path / "b", "--strategy", "drop_all", "--budget", 900) == 2
-    assert "would ignore --strategy, --budget" in one_line(capsys)
+    assert "so --strategy, --budget would have no effect" in one_line(capsys)
     assert evaluate("run", "--ckpt", f"hf:{tmp_path}", "--data", short_world.root, "--output", tmp_path / "c") == 3
     assert "cannot be loaded" in one_line(capsys)
     assert evaluate("run", "--ckpt", "hf:x", "--endpoint", "http://127.0.0.1:1", "--data", short_world.root) == 2
-    assert "go together" in one_line(capsys)
+    assert "--endpoint needs endpoint:MODEL" in one_line(capsys)
 
 
 @pytest.mark.slow
@@ -235,7 +235,7 @@ def test_run_command_endpoint_limits_concurrent_requests(short_world, tmp_path, 
     assert metrics["speaking_ap"]["status"] == "undefined"
     capsys.readouterr()
     assert evaluate("run", "--ckpt", "endpoint:tiny", "--data", short_world.root, "--output", tmp_path / "b") == 2
-    assert "go together" in one_line(capsys)
+    assert "--endpoint needs endpoint:MODEL" in one_line(capsys)
 
 
 @pytest.mark.slow
@@ -330,7 +330,9 @@ def test_load_huggingface_model_unreachable_hub_is_one_line(monkeypatch, tmp_pat
     for variable in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(variable, raising=False)
     begin = time.monotonic()
-    with pytest.raises(DataError, match=r"cannot be reached \(Network is unreachable\); give a folder, or download it"):
+    with pytest.raises(
+        DataError, match=r"cannot be reached \(Network is unreachable\); give a folder, or download the model first"
+    ):
         load_huggingface_model("nobody/nothing", "cpu")
     assert time.monotonic() - begin < 5
     with pytest.raises(UserError, match="neither a folder nor a name on the hub"):

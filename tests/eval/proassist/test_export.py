@@ -271,4 +271,4 @@ def test_export_command_existing_folder_is_refused(tmp_path, capsys):
     run = store_run(tmp_path / "run", [predict(numbered_episode(1))])
     (tmp_path / "out").mkdir()
     assert evaluate("export", run, "--format", "proassist", "--output", tmp_path / "out") == 2
-    assert "exists already; choose another folder" in capsys.readouterr().err
+    assert "already exists; choose another folder" in capsys.readouterr().err

@@ -60,7 +60,7 @@ def test_profile_updates_have_published_scores():
 def test_profile_silent_run_explains_undefined():
     found = rows(make_proassist_profile([predict(REFERENCE)], TOOLS)[0])
     assert (found["precision"].published, found["precision"].ours) == (0.0, None)
-    assert found["precision"].reason == "nothing to divide by: 0 as published, undefined here"
+    assert found["precision"].reason == "no denominator: 0 in the published score, undefined in PROSPECT"
     assert (found["recall"].published, found["recall"].ours, found["recall"].reason) == (0.0, 0.0, "")
 
 
@@ -75,7 +75,7 @@ def test_profile_several_datasets_are_averaged():
     assert found["F1"].published == 0.5
     # pooled: 3 of 3 utterances correct, 3 of 6 references found
     assert found["F1"].ours == pytest.approx(2 / 3)
-    assert "published: mean over 2 data sets; ours: counts pooled" in found["F1"].reason
+    assert "published: mean over 2 datasets; PROSPECT: pooled counts" in found["F1"].reason
 
 
 def test_profile_failed_stream_is_explained():
@@ -112,7 +112,7 @@ def test_profile_match_settings_apply_to_both(match, correct):
 
 def test_published_scores_empty_window_raises():
     stream = Stream(predict(REFERENCE, [(11, "Boil the water.")]), same_words, MatchSettings(window_s=(0.0, 0.4)))
-    with pytest.raises(UserError, match="less than one frame at 2 a second"):
+    with pytest.raises(UserError, match="less than one frame at 2 per second"):
         compute_published_scores([stream])
 
 
@@ -132,4 +132,4 @@ def test_score_command_profile_prints_and_stores_both(tmp_path, capsys):
     assert evaluate("score", run, "--profile", "proassist", "--window", "0,2", "--json", "-") == 0
     assert '"published"' in capsys.readouterr().out
     assert evaluate("score", run, "--window", "near") == 2
-    assert "give seconds late and early, as in 3,6, or auto" in capsys.readouterr().err
+    assert "give seconds late and early, such as 3,6, or auto" in capsys.readouterr().err

@@ -50,7 +50,7 @@ def test_run_page_escapes_texts(page):
     html = page.read_text()
     assert EVIL not in html
     assert "&lt;script&gt;" in html
-    assert "1 episode(s) failed" in html
+    assert "1 episode failed or missing." in html
 
 
 def test_run_page_is_self_contained(page):

@@ -62,7 +62,7 @@ def test_catalog_runs_lists_scores(runs, capsys):
     assert evaluate("show", begun.folder) == 3
     assert evaluate("ls", runs / "missing") == 3
     assert evaluate("ls", runs / "other") == 0
-    assert "holds no run folder" in capsys.readouterr().out
+    assert "no run folder found" in capsys.readouterr().out
 
 
 def test_catalog_runs_truncated_scores_is_unscored(runs, tmp_path):
@@ -94,7 +94,7 @@ def test_frame_table_has_a_row_per_frame(runs, tmp_path):
     assert table.speaking_prob.isna().all() == (
         not make_trivial_baseline("oracle", [])(numbered_episode(0)).speaking_prob
     )
-    with pytest.raises(DataError, match=r"score .* writes it"):
+    with pytest.raises(DataError, match=r"no such file; run .*score"):
         read_frame_table_as_pandas(tmp_path)
 
 

@@ -84,7 +84,7 @@ def test_score_command_scores_imported_records(tmp_path, monkeypatch):
     (tmp_path / "theirs.jsonl").write_text(twice)
     result = CliRunner().invoke(prospect_eval, ["score", "theirs.jsonl", "--output", "again"])
     assert result.exit_code == 3
-    assert "was predicted before" in result.output
+    assert "is predicted twice" in result.output
 
 
 def runs(tmp_path, *shifts, videos=12):
@@ -197,7 +197,7 @@ def test_score_command_partial_file_reports_missing(short_world, tmp_path, monke
     missing = sorted(row.id for row in rows[1:])
     first = next(line for line in result.output.splitlines() if not line.startswith("score"))
     assert first.startswith(
-        f"{len(missing)} of {len(rows)} episodes failed or are missing and count as the worst value: "
+        f"{len(missing)} of {len(rows)} episodes failed or are missing; they count as the worst value: "
     )
     assert missing[0] in first
     table = read_json(tmp_path / "out" / "metrics.json")
@@ -211,7 +211,7 @@ def test_score_command_mixed_records_are_refused(short_world, tmp_path, capsys):
     good = [json.loads(file.read_text()) for file in sorted((tmp_path / "run/episodes").iterdir())]
     frames = good[0]["episode"]["end_frame"] - good[0]["episode"]["start_frame"]
     for change, why in (
-        ({"model": "other"}, "predictions of 2 models (baseline:oracle, other); score each apart"),
+        ({"model": "other"}, "predictions of 2 models (baseline:oracle, other); score each separately"),
         ({"speaking_prob": [2.0] * frames}, "speaking_prob holds 2; probabilities are 0 to 1"),
         ({"update_prob": [-1.0] * frames}, "update_prob holds -1; probabilities are 0 to 1"),
     ):
@@ -236,13 +236,13 @@ def test_load_entry_point_broken_package_is_one_line(monkeypatch, tmp_path):
 @pytest.mark.integration
 def test_calibrate_command_released_checkpoint_is_refused(short_world, capsys):
     assert evaluate("calibrate", "--ckpt", "workbench-tiny", "--data", short_world.root, "--split", "val") == 2
-    assert "comes with the package, thresholds and all; calibrate a copy" in one_line(capsys)
+    assert "released checkpoints keep their thresholds; calibrate a copy" in one_line(capsys)
 
 
 @pytest.mark.parametrize("text", ["", " ", "...", "\u200b", "?!", "\n\t", "—"])
 def test_import_utterance_without_words_raises(text, tmp_path):
     write_atomic(tmp_path / "p.jsonl", dump_json(predict(REFERENCE, [(4, "Boil it."), (10, text)])) + "\n")
-    with pytest.raises(DataError, match=r"p.jsonl: row 1: the utterance .* on frame 10 holds no word; leave it out"):
+    with pytest.raises(DataError, match=r"p.jsonl: row 1: the utterance .* on frame 10 holds no word; remove it"):
         read_imported_predictions(tmp_path / "p.jsonl")
 
 

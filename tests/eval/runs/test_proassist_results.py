@@ -95,18 +95,18 @@ def test_import_delayed_references_are_reported(tmp_path):
         ({"predictions": [3]}, "a prediction is int"),
         (
             {"predictions": [output(10_000_000, "x")]},
-            "frame 10000000 is beyond 24 h of stream, the longest that is read",
+            "frame 10000000 is beyond 24 h of stream, the maximum",
         ),
         ({"predictions": [output(5.7, "x")]}, "frame_idx_in_stream is 5.7; a whole number"),
         ({"predictions": [output(-2, "x")]}, "frame_idx_in_stream is -2"),
         ({"predictions": [output(True, "x")]}, "frame_idx_in_stream is True"),
-        ({"predictions": [output(1, "x"), output(1, "y")]}, "frame 1 is there twice"),
+        ({"predictions": [output(1, "x"), output(1, "y")]}, "frame 1 appears twice"),
         ({"predictions": [output(1, ["x"])]}, "frame 1: gen is ['x']; text is needed"),
         ({"predictions": [output(1) | {"text_inputs": ["hello"]}]}, "text_inputs holds 'hello'"),
         ({"dst_predictions": 4}, "dst_predictions is a list"),
         ({"dst_predictions": [{"frame_idx_in_stream": [1]}]}, "dst_predictions is a list"),
         ({"dst_predictions": [{"frame_idx_in_stream": 1}] * 2}, "dst_predictions holds a frame twice"),
-        ({"dst_predictions": [{"frame_idx_in_stream": 77}]}, "holds frame 77, which predictions have not"),
+        ({"dst_predictions": [{"frame_idx_in_stream": 77}]}, "holds frame 77, which predictions lacks"),
         ({"metadata": {"fps": 10**400}}, "at most 1000"),
     ],
 )
@@ -131,7 +131,7 @@ def test_proassist_stream_updates_without_reference_are_reported():
     told = []
     record = read_proassist_result_stream(stream(output(4, dst_update="S1->start")), "here", tell=told.append)
     assert record.transitions == ()
-    assert told == ["here: 1 state update left out: the file has no reference states; give --data FOLDER"]
+    assert told == ["here: 1 state update ignored, because the file has no reference states; give --data FOLDER"]
 
 
 def test_proassist_stream_context_lengths_are_kept_or_reported():
@@ -174,7 +174,7 @@ def test_proassist_table_is_read_completely(tmp_path):
     assert record.speaking_prob[2] == 0.9
     # the DST extension writes 0 if its model has no head
     assert record.update_prob == ()
-    assert told == [f"{file}: dst_prob is 0 on every frame and is taken for not known"]
+    assert told == [f"{file}: dst_prob is 0 on every frame and is treated as unknown"]
 
 
 @pytest.mark.parametrize(
@@ -182,11 +182,11 @@ def test_proassist_table_is_read_completely(tmp_path):
     [
         (b"", "holds no row"),
         (b"a,b\n1,2\n", "has no column 'frame_idx'"),
-        (HEADER.encode() + b"\n0,1\n", "line 2: has not as many cells as the head line"),
+        (HEADER.encode() + b"\n0,1\n", "line 2: the number of cells differs from the header line"),
         (HEADER.encode() + b"\nx,0,0,0,,,0,0,0,,\n", "line 2: frame_idx is 'x'; a number is needed"),
         (HEADER.encode() + b"\n0,0,0,high,,,0,0,0,,\n", "line 2: pred_speaking_prob is 'high'"),
         (b"\xff\xfe", "not UTF-8 text"),
-        (table("3,0,0,0,,,1,0,0,,S1->pause"), "frame 3: reference update S1->pause; known are start, complete, reopen"),
+        (table("3,0,0,0,,,1,0,0,,S1->pause"), "frame 3: reference update S1->pause; known: start, complete, reopen"),
         (table("3,0,0,0,,,1,0,0,,S1->start", "4,0,0,0,,,1,0,0,,S1->start"), "S1->start at 2 s is illegal"),
     ],
 )

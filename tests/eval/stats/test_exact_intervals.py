@@ -251,7 +251,7 @@ def test_holm_correction_keeps_order_and_ends_at_one():
 
 def test_noise_floor_is_largest_difference():
     assert agreement_noise_floor([0.1, 0.4, 0.2]) == pytest.approx(0.3)
-    with pytest.raises(ValueError, match=r"^a noise floor needs at least two runs of the same thing$"):
+    with pytest.raises(ValueError, match=r"^a noise floor needs at least two runs of the same model$"):
         agreement_noise_floor([1.0])
 
 

@@ -24,7 +24,7 @@ METRICS = all_metrics(TOOLS)
         ("metrics: {dst_jga: {margin: .nan}}", "metrics.dst_jga.margin"),
         ("metrics: {dst_jga: {margn: 1}}", "metrics.dst_jga"),
         ("metrics: {dst_jga: {margin: 1, direction: up}}", "direction"),
-        ("strict: true", "asks for nothing"),
+        ("strict: true", "holds no rules"),
         ("[1, 2", "not YAML"),
         ("", "the file"),
     ],
@@ -51,7 +51,7 @@ def test_open_suite_invalid_is_one_line(tmp_path):
     file = tmp_path / "s.yaml"
     for text, message in (
         ("splitt: test", "splitt"),
-        ("gate: {metrics: {}}", "asks for nothing"),
+        ("gate: {metrics: {}}", "holds no rules"),
         ("7", "the file"),
         ("[", "not YAML"),
     ):

@@ -56,7 +56,7 @@ def test_import_one_video_for_several_files_is_refused(folder, tmp_path, capsys)
     for name in ("a.srt", "b.srt"):
         (folder / name).write_text(SRT)
     assert run_cli("data", "import", folder, "--video", clip, "--output", tmp_path / "set") == 2
-    assert "is for one annotation, there are 2" in one_line(capsys)
+    assert "is for a single annotation, but there are 2" in one_line(capsys)
     assert run_cli("data", "import", folder, "--output", tmp_path / "set") == 2
     assert "b.srt: names no video, and its folder has no video b.mp4" in one_line(capsys)
 
@@ -65,7 +65,7 @@ def test_read_annotation_table_two_videos_of_one_name_raise(folder):
     video(folder / "a.mp4")
     video(folder / "a.mkv")
     (folder / "a.srt").write_text(SRT)
-    with pytest.raises(UserError, match=r"2 videos have its name \(a.mkv, a.mp4\)"):
+    with pytest.raises(UserError, match=r"2 videos have the annotation's name \(a.mkv, a.mp4\)"):
         read_annotation_table(folder / "a.srt")
 
 
@@ -128,7 +128,7 @@ def test_read_annotation_table_extra_columns_are_reported(folder):
     (folder / "a.tsv").write_text("# video: clip.mp4\ntime\tkind\twhat\tnotes\n0:01\tsay\tGood\tunsure, ask Ana\n")
     read = read_annotation_table(folder / "a.tsv")
     assert [event.text for event in read.episode.events] == ["Good"]
-    assert read.reading.notes == ["columns notes were left out"]
+    assert read.reading.notes == ["columns notes were ignored"]
 
 
 def test_read_annotation_table_misspelled_column_suggests_name(folder):
@@ -143,13 +143,13 @@ def test_import_refused_cues_stop_or_are_counted(folder, tmp_path, capsys):
     bad = SRT + "\n2\n00:00:03,000 -> 00:00:04,000\nlost\n\n3\n00:01:00,000 --> 00:01:01,000\ntoo late\n"
     (folder / "a.srt").write_text(bad)
     assert run_cli("data", "import", folder, "--output", tmp_path / "set") == 3
-    assert "line 6: cue 2: '00:00:03,000 -> 00:00:04,000' is not the times of a cue" in (said := one_line(capsys))
-    assert "(read 3 cues: 2 events, 1 refused; mend the file" in said
+    assert "line 6: cue 2: '00:00:03,000 -> 00:00:04,000' is not a timing line" in (said := one_line(capsys))
+    assert "(read 3 cues: 2 events, 1 refused; fix the file" in said
     assert not (tmp_path / "set").exists()
     assert run_cli("data", "import", folder, "--output", tmp_path / "set", "--on-error", "skip") == 0
     said = capsys.readouterr().out
     assert "read 3 cues: 1 event, 2 refused (line 6: cue 2: " in said
-    assert "line 10: cue 3: 60 s lies beyond the video's 10 s" in said
+    assert "line 10: cue 3: 60 s is after the end of the video, 10 s" in said
     assert [e.text for e in episodes(tmp_path / "set")["a"].events] == ["Pour it into the cup."]
 
 

@@ -86,7 +86,7 @@ def test_read_annotation_table_or_without_turn_raises(clip, row):
     lines = TABLE.rstrip("\n").splitlines()
     at = next(number for number, line in enumerate(lines) if line.startswith("0:06\tuser")) + 1
     lines.insert(at, row)
-    with pytest.raises(DataError, match=rf"line {at + 1}: `or` is another wording of the line before it"):
+    with pytest.raises(DataError, match=rf"line {at + 1}: an `or` line needs a `say` or `or` line"):
         read_annotation_table(annotated(clip, "\n".join(lines)))
 
 
@@ -124,17 +124,17 @@ def test_read_annotation_table_one_level_gives_steps(clip):
 @pytest.mark.parametrize(
     ("old", "new", "line"),
     [
-        ("0:02\tstart\tS1", "later\tstart\tS1", "line 7: 'later' is no time; write seconds or h:mm:ss"),
+        ("0:02\tstart\tS1", "later\tstart\tS1", "line 7: 'later' is not a time; write seconds or h:mm:ss"),
         ("0:02\tstart\tS1", "0:02\tstrat\tS1", "line 7: kind 'strat' is unknown: use .*; did you mean 'start'"),
-        ("0:02\tstart\tS1", "0:02\tstart", r"line 7: has 2 column\(s\); use time, kind, what, with tabs between"),
-        ("0:02\tstart\tS1", "0:02 start S1", r"line 7: has 1 column\(s\); use time, kind, what, with tabs between"),
-        ("0:02\tstart\tS1", "0:02\tstart\t ", "line 7: nothing in the column `what`"),
+        ("0:02\tstart\tS1", "0:02\tstart", r"line 7: has 2 column\(s\); use time, kind, what, separated by tabs"),
+        ("0:02\tstart\tS1", "0:02 start S1", r"line 7: has 1 column\(s\); use time, kind, what, separated by tabs"),
+        ("0:02\tstart\tS1", "0:02\tstart\t ", "line 7: the column `what` is empty"),
         ("0:02\tstart\tS1", "0:02\tstart\tS9", "line 7: S9->start at 2 s is illegal: S9 is not a step of this task"),
         ("0:02\tstart\tS1\n", "", "line 7: S1->complete at 4.5 s is illegal: S1 is not_started"),
-        ("0:06\tuser", "0:45\tuser", "line 10: 45 s lies beyond the video's 10 s"),
+        ("0:06\tuser", "0:45\tuser", "line 10: 45 s is after the end of the video, 10 s"),
         ("time\tkind\twhat", "when\tkind\twhat", "line 6: columns when, kind, what; use time, kind, what"),
         ("# video: clip.mp4", "# video: gone.mp4", "gone.mp4: no such file"),
-        ("0:06\tuser\tWhat", "0:06\tuser\tWh\x00at", r"line 10: holds a control character \(\\x00\); take it out"),
+        ("0:06\tuser\tWhat", "0:06\tuser\tWh\x00at", r"line 10: holds a control character \(\\x00\); remove it"),
         ("# goal", "# fps: 99\n# goal", "fps '99': use 0.1 to 60"),
     ],
 )
@@ -175,7 +175,7 @@ def test_commands_from_video_to_score(clip, tmp_path, capsys):
     assert f"prospect data check {file}" in capsys.readouterr().out
     assert "# the video lasts 0:1" in file.read_text()
     assert call(prospect, "data", "new", clip) == 2
-    assert "exists already" in one_line(capsys)
+    assert "already exists" in one_line(capsys)
     # the written template is a valid annotation, but its example times exceed this short video
     short = file.read_text().replace("0:10", "0:05").replace("0:11", "0:06").replace("0:15", "0:07")
     file.write_text(short)

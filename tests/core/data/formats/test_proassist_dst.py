@@ -164,7 +164,7 @@ def test_dst_clip_events_form_round_trips():
         ({"conversation": [update(1.0, "S1", "begin", 0, 1)]}, "turn 0 (DST_UPDATE): transition 'begin' is unknown"),
         (
             {"conversation": [{**update(1.0, "S1", "start", 0, 1), "content": [7]}]},
-            "turn 0 (DST_UPDATE): 7 is no update",
+            "turn 0 (DST_UPDATE): 7 is not an update",
         ),
         ({"conversation": [{**said(1.0, "user", "x", 0, 1), "time": None}]}, "turn 0 (user): time is None"),
         (
@@ -281,9 +281,12 @@ def test_import_dst_clips_reports_repairs(tmp_path, capsys):
     (tmp_path / "val.json").write_text(json.dumps([clip(conversation=turns, initial_dst_state={"S1": "completed"})]))
     assert call(prospect, "data", "import", tmp_path / "val.json", "--split", "val", "--output", tmp_path / "set") == 0
     told = capsys.readouterr().out
-    assert "1 clip had a wrong initial state, as assembly_nusar_a.no_talk.0 (S1 completed -> not_started)" in told
     assert (
-        "1 clip names changes that are carried as annotation, as assembly_nusar_a.no_talk.0 (S2->pause at 12 s)" in told
+        "1 clip had a wrong initial state, the first: assembly_nusar_a.no_talk.0 (S1 completed -> not_started)" in told
+    )
+    assert (
+        "1 clip names state changes kept as annotation only, the first: assembly_nusar_a.no_talk.0 (S2->pause at 12 s)"
+        in told
     )
     (episode,) = Dataset.open(tmp_path / "set").episodes("val")
     assert episode.transitions()[0] == (10, "S1", "start")

@@ -17,7 +17,7 @@ from tests.helpers.commands import run_cli
 def test_export_rows_name_arrow_files_with_all_frames(short_world, tmp_path, capsys):
     out = tmp_path / "rows"
     assert run_cli("data", "export", short_world.root, "--output", out, "--frames") == 0
-    assert "the rows name frames by their paths under" in capsys.readouterr().out
+    assert "the rows name frames by paths relative to" in capsys.readouterr().out
     rows = [json.loads(line) for line in (out / "test.jsonl").read_text().splitlines()]
     data = Dataset.open(short_world.root)
     for row, episode in zip(rows, data.episodes("test"), strict=True):

@@ -68,7 +68,7 @@ def test_proassist_command_reads_tree_in_place(tree, tmp_path, capsys):
     assert call(prospect, "data", "proassist", tree, "--output", out) == 0
     told = capsys.readouterr().out
     assert "train 1, test 3 episodes" in told
-    assert "2 left out" in told
+    assert "2 episodes left out" in told
     assert sorted(path for path in tree.rglob("*")) == before
     data = Dataset.open(out)
     assert [e.video for e in data.episodes("test")] == ["assembly101/frames/nusar_a.arrow"] * 2 + [
@@ -111,7 +111,7 @@ def test_proassist_command_other_file_names_lists_expected(tree, tmp_path, capsy
     assert call(prospect, "data", "proassist", tree, "--output", tmp_path / "set") == 3
     line = one_line(capsys)
     assert (
-        "no dialogue is left; of each SUBSET/prepared, {dialog-klg-sum,dialog-klg,dialog-sum,dialog}_{train,val,test}_L*_I*.jsonl are read"
+        "no dialogue to import; files read from each SUBSET/prepared: {dialog-klg-sum,dialog-klg,dialog-sum,dialog}_{train,val,test}_L*_I*.jsonl"
         in line
     )
 

@@ -74,9 +74,7 @@ def test_subtitles_unreadable_times_names_line(times, suffix):
     text = f"00:00:01,000 --> 00:00:01,500\nfirst\n\n{times}\nsecond\n\n00:00:04,000 --> 00:00:05,000\nthird\n"
     found = read_subtitle_cues("WEBVTT\n\n" + text if suffix == ".vtt" else text, suffix)
     line = 6 if suffix == ".vtt" else 4
-    assert found.refused == [
-        f"line {line}: cue 2: {times!r} is not the times of a cue; write 00:00:01,000 --> 00:00:02,000"
-    ]
+    assert found.refused == [f"line {line}: cue 2: {times!r} is not a timing line; write 00:00:01,000 --> 00:00:02,000"]
     assert [cue.said[0].lines for cue in found.cues] == [("first",), ("third",)]
     assert found.items == 3
 
@@ -142,7 +140,7 @@ VOICES = "WEBVTT\n\n00:01.000 --> 00:02.000\n<v Instructor>take the cup\n\n00:03
 
 def test_subtitles_unknown_voice_raises():
     (first, _) = read_subtitle_cues(VOICES, ".vtt").cues
-    with pytest.raises(ValueError, match="voice 'Instructor' is unknown; say whose it is by --user"):
+    with pytest.raises(ValueError, match="voice 'Instructor' is unknown; assign it with --user"):
         Speakers().turns(first)
     with pytest.raises(ValueError, match="is unknown"):
         Speakers(users=("Student",), assistants=("Cook",)).turns(first)

@@ -271,7 +271,7 @@ def test_make_model_pooling_can_change(world, tmp_path):
         features = again.encode_frames(pixels)
         assert features.shape[1] == count
         assert torch.allclose(features.mean(1), model.encode_frames(pixels)[:, 0], atol=1e-5)
-    with pytest.raises(UserError, match=r"^model: tokens_per_frame 16: the vision tower gives 4 a frame"):
+    with pytest.raises(UserError, match=r"^model: tokens_per_frame 16: the vision tower produces 4 per frame"):
         make_model(options("model.tokens_per_frame=16"), str(tmp_path), episodes)
 
 
@@ -325,7 +325,7 @@ def test_make_model_fitted_tower_equals_own(world, tmp_path):
         twin.model.connector.modality_projection.proj.weight.normal_()
     found = fitted(saved(twin, tokenizer, tmp_path / "twin")).encode_frames(pixels).flatten(0, 1)
     assert (found - wanted).square().mean() < 1e-3 * wanted.var()
-    assert told[-1].endswith("1.00 of their variance is met on videos left out")
+    assert told[-1].endswith("1.00 of the variance on held-out videos")
     found = fitted(tower).encode_frames(pixels).detach().flatten(0, 1)
     inputs = _inputs(
         load_model_checkpoint(tower)[0],
@@ -342,7 +342,7 @@ def test_make_model_fit_other_shape_raises(world, tmp_path):
     own, tokenizer = make_model(options("model.tokens_per_frame=1"), None, episodes)
     init = saved(own, tokenizer, tmp_path / "init")
     tower = saved(make_model(options("model.tokens_per_frame=4"), None, episodes)[0], tokenizer, tmp_path / "tower")
-    with pytest.raises(UserError, match=r"model\.fit_tower: both towers must have the same tokens a frame"):
+    with pytest.raises(UserError, match=r"model\.fit_tower: both towers must have the same tokens per frame"):
         make_model(options(f"model.tower={tower}", "model.fit_tower=2"), init, episodes)
 
 
@@ -350,7 +350,7 @@ def test_make_model_tower_of_other_width_raises(world, tmp_path):
     episodes = list(world.episodes("train"))
     wide, tokenizer = make_model(options("model.text.hidden_size=128", "model.text.heads=2"), None, episodes)
     tower = saved(wide, tokenizer, tmp_path / "tower")
-    with pytest.raises(UserError, match=r"model\.tower: its frames are 128 wide, the text model's words \d+"):
+    with pytest.raises(UserError, match=r"model\.tower: its frames are 128 wide, the text model's embeddings \d+"):
         make_model(options(f"model.tower={tower}"), None, episodes)
 
 

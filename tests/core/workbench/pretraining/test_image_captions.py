@@ -175,7 +175,7 @@ def test_image_caption_step_is_in_progress_in_picture():
 
 
 def test_make_image_captions_existing_folder_or_level_raises(tmp_path):
-    with pytest.raises(UserError, match="exists already"):
+    with pytest.raises(UserError, match="already exists"):
         make_image_captions(tmp_path, 0, 1)
     with pytest.raises(UserError, match="level"):
         make_image_captions(tmp_path / "new", 0, 1, level="harder")

@@ -140,7 +140,7 @@ def test_limited_observer_other_dataset_raises(world, tmp_path, capsys):
         assert scores[name]["value"] == 1.0, name
     capsys.readouterr()
     episode = next(world.episodes("test"))
-    with pytest.raises(UserError, match="not an episode of this version's workbench"):
+    with pytest.raises(UserError, match="not a workbench episode of this version"):
         limited_observer("observer_frame")(replace(episode, dataset="kitchen"))
     with pytest.raises(UserError, match="unknown"):
         make_trivial_baseline("observer_frame", [])
