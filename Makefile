@@ -16,11 +16,11 @@ $(READY): pyproject.toml constraints.txt
 	$(INSTALL) -c constraints.txt -e '.[dev]'
 	touch $@
 
-# the shipped checkpoint over the built-in test videos; the last line is the report's path
+# replay the released checkpoint on the built-in test videos; the last line is the report's path
 eval: $(READY)
 	$(BIN)/prospect-eval run --ckpt workbench-tiny --suite workbench
 
-# whether that run may pass beside the committed one; `prospect-eval gate ... --update` writes a new one
+# gate that run against the committed baseline; `prospect-eval gate ... --update` writes a new baseline
 gate: $(READY)
 	$(BIN)/prospect-eval gate runs/workbench-tiny-workbench-none --baseline reports/baselines/workbench.json --strict
 
@@ -28,7 +28,7 @@ gate: $(READY)
 bench-training: $(READY)
 	$(BIN)/python -m benchmarks.performance.training --output reports/training/training.json
 
-# how hard the built-in test videos are for those who see little; writes the dataset card; last line: one JSON object
+# difficulty of the built-in test videos for limited observers; writes the dataset card; last line: one JSON object
 bench-world: $(READY)
 	$(BIN)/python -m benchmarks.quality.world --output reports/workbench
 
@@ -36,7 +36,7 @@ bench-world: $(READY)
 bench-metrics: $(READY)
 	$(BIN)/python -m benchmarks.performance.metrics --output reports/metrics/metrics.json
 
-# whether intervals, tests and detectable differences keep their promises; some 30 minutes; last line: one JSON object
+# coverage of intervals, family-wise error, power at the detectable difference; about 30 minutes; last line: one JSON object
 bench-statistics: $(READY)
 	$(BIN)/python -m benchmarks.quality.intervals --output reports/metrics/statistics.json
 
@@ -57,7 +57,7 @@ bench-faults: $(READY)
 	$(INSTALL) -c constraints.txt -e '.[dev,drill]'
 	$(BIN)/python -m benchmarks.reliability.faults --output reports/faults.json
 
-# workers, a Ray cluster, a worker killed, data at size; some 20 minutes; last line: one JSON object
+# workers, a Ray cluster, a worker killed, data at size; about 20 minutes; last line: one JSON object
 bench-scale: $(READY)
 	$(BIN)/python -m benchmarks.performance.scale --output reports/scale/scale.json
 
@@ -68,11 +68,11 @@ bench-tests: $(READY)
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/mutmut run
 	$(BIN)/python -m benchmarks.reliability.tests --output reports/tests.json
 
-# what the shipped checkpoint has learnt, closed loop, and what memory strategies keep; hours; last line: one JSON object
+# closed-loop scores of the released checkpoint and of its memory strategies; hours; last line: one JSON object
 bench-checkpoint: $(READY)
 	$(BIN)/python -m benchmarks.quality.checkpoint --output reports/checkpoint/checkpoint.json
 
-# what each choice of the recipe is worth; 45 minutes; BASE and DATA: what train.sh made; last line: one JSON object
+# contribution of each choice of the recipe; 45 minutes; BASE and DATA: outputs of train.sh; last line: one JSON object
 bench-ablations: $(READY)
 	$(BIN)/python -m benchmarks.quality.ablations --base $(or $(BASE),runs/workbench/5-both) \
 	  --data $(or $(DATA),runs/workbench/data/world) --output reports/ablations.json
@@ -111,11 +111,11 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist workstea
 quick: lint types
 	$(PYTEST) -m unit
 
-# what each change passes before it is shared: the default suite, with types checked beside it
+# before a change is shared: the default suite, with types checked at the same time
 test: lint
 	$(BIN)/mypy & types=$$!; $(PYTEST); tests=$$?; wait $$types && exit $$tests
 
-# what each change passes before it is merged
+# before a change is merged: the slow tests
 test-slow: $(READY)
 	$(PYTEST) -m "slow and not nightly"
 
@@ -123,8 +123,8 @@ test-slow: $(READY)
 test-browser: $(READY)
 	$(PYTEST) -m browser
 
-# models with Hugging Face's own processors; torchvision lies beside, for one that is built for GPUs cannot be imported with a
-# torch that is not, except as these tests do it
+# models with Hugging Face's own processors; torchvision is installed in a folder of its own, because a build for GPUs
+# cannot be imported with a CPU build of torch elsewhere
 HF := $(VENV)/hf
 test-hf: $(READY)
 	test -d $(HF) || $(INSTALL) --target $(HF) --no-deps -c constraints.txt torchvision

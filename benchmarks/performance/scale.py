@@ -146,7 +146,7 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=200)
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--gigabytes", type=float, default=20)
-    parser.add_argument("--data", type=Path, help="Test videos in place of those that are made, `--seed 21`.")
+    parser.add_argument("--data", type=Path, help="Test videos; without it they are generated with `--seed 21`.")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     result: dict[str, Any] = {}

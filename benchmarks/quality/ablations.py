@@ -45,7 +45,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "short and easy first (curriculum)": ("sampling.curriculum={start: 0.3, until: 0.5}",),
     "windows anywhere (event_share=0)": ("sampling.event_share=0",),
     "short windows (8 to 32 frames)": ("sampling.min_frames=8", "sampling.max_frames=32"),
-    "states always told (blank_share=0)": ("sampling.blank_share=0",),
+    "states always shown (blank_share=0)": ("sampling.blank_share=0",),
     "no slips": tuple(f"sampling.context_noise.{name}=0" for name in NOISE_KINDS),
     "plain cross-entropy (loss=plain)": ("loss=plain",),
     "focal after the label rate (loss=dynamic)": ("loss=dynamic",),

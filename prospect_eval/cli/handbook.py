@@ -8,7 +8,9 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +24,9 @@ from prospect_eval.metrics.base import describe_metric_range
 from prospect_eval.metrics.families import DELIVERY, Family
 from prospect_eval.report.page import format_page_sentence
 
+#: a section of a Google-style docstring, and the beginning of a field in it
+_SECTION = re.compile(r"(Attributes|Args):")
+_FIELD = re.compile(r" {4}(\w+): (.*)")
 #: (description, type that reads it) of each format
 FORMATS: dict[str, tuple[str, str]] = {
     "dataset": ("`dataset.json` of a dataset", "prospect_core.data.dataset:DatasetInfo"),
@@ -144,8 +149,20 @@ def _type(place: str) -> Any:
 
 
 def _quoted(text: str) -> str:
-    """Return a docstring as Markdown: double backticks become single ones."""
-    return "\n".join(line.strip() for line in text.strip().splitlines()).replace("``", "`").replace("<", "&lt;")
+    """Return a docstring as Markdown: sections become lists, and double backticks single ones."""
+    lines: list[str] = []
+    is_section = False
+    for line in inspect.cleandoc(text).splitlines():
+        field = _FIELD.match(line) if is_section else None
+        if _SECTION.fullmatch(line):
+            is_section = True
+            lines += [f"{line}", ""]
+        elif field:
+            lines.append(f"- `{field[1]}`: {field[2]}")
+        else:
+            is_section = is_section and (not line or line.startswith(" "))
+            lines.append(line.strip())
+    return "\n".join(lines).replace("``", "`").replace("<", "&lt;")
 
 
 def _row(metric: Metric) -> str:

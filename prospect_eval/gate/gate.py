@@ -41,7 +41,7 @@ from prospect_eval.suites.suite import open_suite
 
 SCHEMA = 2
 Verdict = Literal["PASS", "INCONCLUSIVE", "FAIL"]
-#: what a run must share with its baseline to be compared with it at all
+#: configuration keys that must be equal in a run and its baseline
 SAME = ("split", "knobs.strategy", "knobs.budget", "knobs.cache_dtype", "knobs.dtype", "knobs.protocol")
 #: of runs and baselines that were written before there was a choice
 DEFAULTS: dict[str, object] = {"knobs.dtype": "float32", "knobs.protocol": None}

@@ -1,8 +1,8 @@
 """ProAssist's matched dialogue scores.
 
 There are M = C + X pairs, of which C have a cosine > 0.5 (`MatchSettings.good_similarity`), S
-missed references and U redundant predictions. Precision is C / (M + U), recall is C / (M + S), F1
-is their harmonic mean, Jaccard is C / (M + S + U), the missing rate is S / (M + S), and the
+missed references and U redundant predictions. Precision is C / (M + U) and recall is C / (M + S).
+F1 is their harmonic mean, and Jaccard is C / (M + S + U). The missing rate is S / (M + S), and the
 redundant rate is U / (M + U). Each is 0..1 and undefined if the divisor is 0.
 `prospect_eval.metrics.published` returns 0 in that case, as the published code does.
 

@@ -23,7 +23,7 @@ ValuesOfTotals = Callable[[Mapping[str, float]], OfficialValues]
 
 @dataclass(frozen=True)
 class ItemScore:
-    """What one item adds to the official sums.
+    """Contribution of one item to the official sums.
 
     Attributes:
         id: The item's id, unique in the benchmark.
@@ -46,7 +46,7 @@ class OfficialScore:
 
     Attributes:
         values: Official values by name.
-        items: What they are computed from.
+        items: The items that they are computed from.
         notes: One line for each quirk of the published scorer that this set met, with how often.
     """
 

@@ -102,7 +102,7 @@ def answer_oracle(annotations: OvoBenchAnnotations) -> OvoBenchResults:
 
 
 def answer_annotation_times(annotations: OvoBenchAnnotations) -> OvoBenchResults:
-    """What the annotated times say: repetitions ended so far, whether the step is in progress, whether the clue is past.
+    """Answers by the annotated times: repetitions ended so far, whether the step is in progress, whether the clue is past.
 
     Multiple-choice questions are answered with "A".
     """

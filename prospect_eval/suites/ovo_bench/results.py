@@ -72,7 +72,7 @@ class OvoBenchResults:
         choices: Rows of the lists ``backward`` and ``realtime``.
         forward: Rows of the list ``forward``.
         counts: Rows read by category, and rows left out by reason.
-        notes: What the reader changed, one line each.
+        notes: Changes of the reader, one line each.
     """
 
     choices: tuple[ChoiceRow, ...]
@@ -266,7 +266,7 @@ class _RowReader:
         self.forward.append(ForwardRow(name, task, _row_video(row), tuple(read)))
 
     def _read_golds(self, name: str, task: str, polls: list[dict[str, Any]]) -> list[int] | None:
-        """What each poll is scored against: its own number, else that of the annotation."""
+        """Return the gold number of each poll: its own number, else that of the annotation."""
         key = "count" if task == "REC" else "type"
         golds = [poll.get(key) for poll in polls]
         if all(isinstance(gold, int) for gold in golds):

@@ -63,7 +63,7 @@ class TimingResults:
     Attributes:
         rows: In the order of the files.
         counts: Rows read by task, and rows left out by reason.
-        notes: What the reader changed, one line each.
+        notes: Changes of the reader, one line each.
     """
 
     rows: tuple[TimingRow, ...]

@@ -75,7 +75,7 @@ class ProactiveOutputQuestion:
 
     @property
     def key(self) -> tuple[str, str, int]:
-        """What identifies the question in a file of results: video, text and ask time."""
+        """Key of the question in a file of results: video, text and ask time."""
         return self.video, self.question, self.ask_time
 
 

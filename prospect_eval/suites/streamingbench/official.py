@@ -9,7 +9,7 @@ Source: THUNLP-MT/StreamingBench at 89299232c4cc1cc3721951173c5f107b48cf6877, co
 
 Quirks, kept:
 
-- The turn counts whoever said it, and ``answered`` is not read.
+- The turn counts for any role, and ``answered`` is not read.
 - "40" is found inside "1407". An empty gold output is found in every text.
 - A question without the model's key is left out of the total.
 - The gold time and output are those of the result file.

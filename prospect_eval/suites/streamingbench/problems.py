@@ -10,7 +10,7 @@ from prospect_eval.suites.benchmark import AnnotationProblem
 from prospect_eval.suites.streamingbench.annotations import ProactiveAnnotations, ProactiveOutputQuestion
 from prospect_eval.suites.streamingbench.polling import find_requested_output
 
-#: similarity from which on a difference in letters is a spelling slip
+#: similarity from which on a difference in letters is a spelling mistake
 SPELLING_SIMILARITY = 0.9
 
 

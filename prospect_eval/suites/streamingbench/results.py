@@ -28,8 +28,8 @@ class LastTurn:
 
     Attributes:
         time: In seconds of the video.
-        text: What was said; None where it is no text.
-        role: Who said it; a turn of the user counts too.
+        text: Text of the turn; None where it is no text.
+        role: Role of the speaker; a turn of the user counts too.
     """
 
     time: float
