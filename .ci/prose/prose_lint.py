@@ -1,6 +1,6 @@
 """Check prose: rejected words, sentence length, share of passive sentences.
 
-python .ci/prose/prose_lint.py [PATH ...] [--count] [--update-pending]
+python .ci/prose/prose_lint.py [PATH ...] [--count]
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from passages import READERS, Passage, passages_of
 
 HERE = Path(__file__).resolve().parent
 REJECT = HERE / "reject.txt"
-PENDING = HERE / "pending.txt"
 
 #: most words of a sentence by kind of passage; other kinds have no limit
 MAXIMUM_WORDS = {"paragraph": 40, "cell": 40, "docstring": 45, "comment": 45, "message": 45, "page": 45}
@@ -194,13 +193,6 @@ def _holds_prose(file: Path) -> bool:
     return known and file.is_file()
 
 
-def pending_files(pending: Path = PENDING) -> list[str]:
-    """The files that are exempt for now, as paths from the root."""
-    if not pending.is_file():
-        return []
-    return [line for line in pending.read_text("utf-8").splitlines() if line and not line.startswith("#")]
-
-
 def print_counts(results: dict[str, Checked]) -> None:
     """Print findings by file and rule, and the share of passive sentences of each page."""
     for name, result in results.items():
@@ -215,23 +207,17 @@ def print_counts(results: dict[str, Checked]) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Check the files; without a path, all files but the pending ones."""
+    """Check the files; without a path, the whole repository."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("paths", nargs="*", type=Path, help="files or folders; default: the whole repository")
     parser.add_argument("--count", action="store_true", help="print counts by file and rule")
-    parser.add_argument("--update-pending", action="store_true", help="drop files without findings from pending.txt")
     options = parser.parse_args(arguments)
     root = Path.cwd()
     reject = RejectList(REJECT.read_text("utf-8"))
-    skipped = set() if options.paths or options.update_pending else set(pending_files())
     results: dict[str, Checked] = {}
     for file in files_below(options.paths or [root]):
         name = file.relative_to(root).as_posix()
-        if name not in skipped:
-            results[name] = check(file, root, reject)
-    if options.update_pending:
-        _update_pending(results)
-        return 0
+        results[name] = check(file, root, reject)
     if options.count:
         print_counts(results)
     else:
@@ -239,12 +225,6 @@ def main(arguments: list[str] | None = None) -> int:
             for finding in result.findings:
                 print(finding)
     return int(any(result.findings for result in results.values()))
-
-
-def _update_pending(results: dict[str, Checked]) -> None:
-    lines = PENDING.read_text("utf-8").splitlines() if PENDING.is_file() else []
-    kept = [line for line in lines if line.startswith("#") or (line in results and results[line].findings)]
-    PENDING.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -56,6 +56,6 @@ def test_run_command_reports_cache_dtype(checkpoint, short_world, tmp_path, caps
     assert "cache in <b>int8</b>" in (out / "report.html").read_text()
     capsys.readouterr()
     assert evaluate(*given) == 2
-    assert "knobs.cache_dtype: int8 there, model now" in capsys.readouterr().err
+    assert "knobs.cache_dtype: int8 before, model now" in capsys.readouterr().err
     assert evaluate("run", "--ckpt", "baseline:silent", "--data", short_world.root, "--cache-dtype", "fp8") == 2
     assert "--cache-dtype" in capsys.readouterr().err

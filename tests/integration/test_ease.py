@@ -164,7 +164,7 @@ def test_train_command_dry_run_leaves_nothing(world, tmp_path, capsys, monkeypat
     assert not out.exists()
     assert not list((tmp_path / "cache").rglob("*.npy"))
     assert call(prospect, "train", "--dry-run", *given, "train.minutes=3") == 0
-    assert "then 3 min by the clock: some " in capsys.readouterr().out
+    assert "training time: 3 min, as given (train.minutes); about " in capsys.readouterr().out
     assert call(prospect, "train", "--dry-run", *given, "data.split=nowhere") == 3
 
 

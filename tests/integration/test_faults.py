@@ -72,7 +72,7 @@ def test_folder_lock_damaged_note_still_refuses(tmp_path):
     for note in ("", "{", "[1]", json.dumps({"pid": 1, "host": "h", "since": time.time() + 1e6})):
         with running(HOLDS, tmp_path / "a"):
             (tmp_path / "a" / OWNER).write_text(note)
-            told = pytest.raises(DataError, match=r"is at work there( \(process 1 on h, for 0 min\))?; wait")
+            told = pytest.raises(DataError, match=r"in use by another process( \(process 1 on h, for 0 min\))?; wait")
             with told, lock_folder(tmp_path / "a", "a"):
                 pass
 

@@ -430,4 +430,4 @@ def test_load_checkpoint_invalid_config_is_one_line(checkpoint, short_world, tmp
 def test_run_command_invalid_numbers_are_refused(short_world, tmp_path, capsys, option):
     given = ("run", "--ckpt", "workbench-tiny", "--data", short_world.root, "--output", tmp_path / "run", option, "nan")
     assert evaluate(*given) == 2
-    assert f"{option} nan: not a number" in one_line(capsys)
+    assert f"{option} nan: give a finite number" in one_line(capsys)

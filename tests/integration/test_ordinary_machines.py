@@ -199,7 +199,7 @@ def test_run_command_resume_other_versions_are_noted(short_world, tmp_path, caps
         assert evaluate(*given) == 0
     told = capsys.readouterr().err
     assert told.count("note: ") == 1
-    assert re.search(r"began with other versions: .*torch 2\.6\.0 then, \S+ now.*av 17\.0\.0 then", told)
+    assert re.search(r"was started with other versions: .*torch 2\.6\.0 before, \S+ now.*av 17\.0\.0 before", told)
     body = read_json(tmp_path / "r" / "run.json")
     assert body["environment"]["versions"]["torch"] == "2.6.0"
     assert [one["versions"]["av"] for one in body["resumed"]] == [version("av")]

@@ -95,7 +95,7 @@ def test_run_command_other_configuration_is_refused(checkpoint, short_world, tmp
     capsys.readouterr()
     assert evaluate(*args, "--ckpt", "baseline:silent") == 2
     line = one_line(capsys)
-    assert "model: baseline:oracle there, baseline:silent now" in line
+    assert "model: baseline:oracle before, baseline:silent now" in line
     assert (out / "metrics.json").is_file()
 
 
@@ -147,7 +147,7 @@ def test_run_command_skipped_episodes_are_reported(checkpoint, short_world, tmp_
     metrics = json.loads((out / "metrics.json").read_text())
     assert (metrics["episodes"]["scored"], len(metrics["episodes"]["failed_ids"])) == (3, 3)
     page = (out / "report.html").read_text()
-    assert "3 episode(s) failed or are missing" in page
+    assert "3 episodes failed or missing." in page
     assert "not a readable video" in page
 
 
@@ -192,7 +192,7 @@ def test_run_command_unknown_suite_metrics_are_refused(command, names, tmp_path,
     (tmp_path / "mine.yaml").write_text(f"data: workbench\n{names}\n")
     out = ("--output", tmp_path / "out")
     assert evaluate(command, "--ckpt", "baseline:silent", "--suite", tmp_path / "mine.yaml", *out) == 2
-    assert "there is no metric 'dst_jag'; did you mean 'dst_jga'?" in one_line(capsys)
+    assert "unknown metric 'dst_jag'; did you mean 'dst_jga'?" in one_line(capsys)
     assert not (tmp_path / "out").exists()
 
 

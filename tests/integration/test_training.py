@@ -99,7 +99,7 @@ def test_train_command_missing_data_exits_3(tmp_path, capsys):
 
 def test_train_command_existing_checkpoint_is_kept(checkpoint, short_world, capsys):
     assert run_cli("train", f"data={short_world.root}", f"output={checkpoint}") == 2
-    assert "holds a checkpoint already" in capsys.readouterr().err
+    assert "already holds a checkpoint" in capsys.readouterr().err
 
 
 def test_train_command_cfg_prints_configuration(capsys):
@@ -202,7 +202,10 @@ def test_train_command_resume_other_options_is_refused(short_world, tmp_path, ca
     assert run_cli("train", *options) == 130
     assert "run the same command again to continue" in capsys.readouterr().err
     assert run_cli("train", *options, "loss.state.weight=7") == 2
-    assert "holds another training, unfinished (loss.state.weight: 1.0 there, 7.0 now)" in capsys.readouterr().err
+    assert (
+        "holds an unfinished training with other options (loss.state.weight: 1.0 before, 7.0 now)"
+        in capsys.readouterr().err
+    )
     monkeypatch.undo()
     assert run_cli("train", *options) == 0
     assert "continuing from step 4" in capsys.readouterr().err

@@ -85,9 +85,9 @@ def test_train_resume_changed_null_option_is_refused(short_world, tmp_path, monk
     assert run_cli(*command, "sampling=curriculum") == 130
     capsys.readouterr()
     assert run_cli(*command) == 2
-    assert "sampling.curriculum.start: 0.3 there, None now" in capsys.readouterr().err
+    assert "sampling.curriculum.start: 0.3 before, None now" in capsys.readouterr().err
     assert run_cli(*command, "sampling=curriculum", "sampling.frames.silent=null") == 2
-    assert "sampling.frames.silent.rate: 0.1 there, None now" in capsys.readouterr().err
+    assert "sampling.frames.silent.rate: 0.1 before, None now" in capsys.readouterr().err
     (out / ".trainer" / "training.json").write_text("[]")
     assert run_cli(*command) == 3
     assert "training.json: is damaged" in capsys.readouterr().err
@@ -143,7 +143,7 @@ def test_train_multirun_used_output_is_refused(short_world, tmp_path, capfd):
     base = [f"data={short_world.root}", f"output={tmp_path / 's'}", *SMALL, "train.max_steps=1"]
     assert run_cli("train", "-m", *base, "loss=focal,plain") == 0
     assert run_cli("train", "-m", *base, "loss=uncertainty,gradnorm") == 2
-    assert "holds a checkpoint already" in capfd.readouterr().err
+    assert "already holds a checkpoint" in capfd.readouterr().err
 
 
 def test_train_worker_process_error_is_one_line(short_world, tmp_path, capsys):

@@ -95,7 +95,7 @@ def test_schedule_jobs_interrupt_finishes_running_jobs(tmp_path, monkeypatch):
 @pytest.mark.nightly
 def test_schedule_jobs_full_cluster_is_reported(tmp_path):
     pytest.importorskip("ray")
-    with pytest.raises(UserError, match=r"--workers 2: they need 6 GPU, the cluster has 0"):
+    with pytest.raises(UserError, match=r"--workers 2: needs 6 GPU, the cluster has 0"):
         list(schedule_jobs(Squares(tmp_path), BATCHES, WorkerOptions(2, "ray", gpus=3)))
 
 

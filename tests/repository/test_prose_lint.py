@@ -226,8 +226,9 @@ def test_reject_list_compiles_and_names_no_entry_twice():
     assert len(entries) == len(set(entries))
 
 
-def test_each_pending_file_still_has_findings():
-    """An entry goes with the last finding of its file: `prose_lint.py --update-pending` takes it out."""
+def test_repository_has_no_prose_finding():
     reject = prose_lint.RejectList(prose_lint.REJECT.read_text("utf-8"))
-    clean = [name for name in prose_lint.pending_files() if not prose_lint.check(ROOT / name, ROOT, reject).findings]
-    assert clean == []
+    findings = [
+        finding for file in prose_lint.files_below([ROOT]) for finding in prose_lint.check(file, ROOT, reject).findings
+    ]
+    assert [str(finding) for finding in findings] == []
