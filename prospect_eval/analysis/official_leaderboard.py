@@ -50,13 +50,13 @@ class OfficialPlace:
 
 @dataclass(frozen=True)
 class OfficialLeaderboard:
-    """Models in the order of one official value, the best first; the best constant answer stands among them.
+    """Models and the best constant answer, sorted by one official value, best first.
 
     Attributes:
-        benchmark: The benchmark's published name.
-        values: The value that orders the models, then the headline values.
-        percent: Whether all of these values are shares.
-        places: The models.
+        benchmark: Published name of the benchmark.
+        values: Name of the value that orders the models, then of the headline values.
+        percent: Whether all of these values are fractions, which tables show in percent.
+        places: The rows.
         beaten: Names of the models below the best constant answer in that value.
         notes: Limits of the comparison.
     """
@@ -78,7 +78,7 @@ def make_official_leaderboard(
         suite: Name of the benchmark.
         root: Folder of its annotations; None if all paths are scored run folders.
         paths: Result files or folders of one model each, or scored run folders.
-        by: The official value that orders the models; the first headline value where None.
+        by: The official value that orders the models; None for the first headline value.
 
     Raises:
         UserError: Annotations are needed and not given, or the runs have different protocols.
@@ -148,7 +148,7 @@ def _protocol_notes(scorings: dict[str, OfficialScoring]) -> list[str]:
 
 
 def _best_constants(value: str, scorings: dict[str, OfficialScoring]) -> dict[str, OfficialScore]:
-    """The plausible constant answer that is best in a value."""
+    """Return the plausible constant answer with the highest value of this name."""
     for scoring in scorings.values():
         best = scoring.best_constant(value)
         if best is not None:

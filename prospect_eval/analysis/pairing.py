@@ -155,7 +155,11 @@ def _missing(first: ScoredRun, second: ScoredRun) -> str:
 
 
 def require_pairing_same_data(first: ScoredRun, second: ScoredRun) -> None:
-    """Refuse runs over other data, another split or under another protocol: a `UserError`."""
+    """Check that two runs have the same data, split and protocol.
+
+    Raises:
+        UserError: Data, split or protocol differ.
+    """
     protocols = [describe_run_protocol(run.config) for run in (first, second)]
     if protocols[0] != protocols[1]:
         raise UserError(
@@ -171,7 +175,10 @@ def require_pairing_same_data(first: ScoredRun, second: ScoredRun) -> None:
 
 
 def describe_run_protocol(config: Mapping[str, Any]) -> str:
-    """The protocol of a run's configuration in words; runs of before there were protocols are autonomous."""
+    """Return a description of the protocol in a run's configuration.
+
+    A run without a stored protocol is autonomous.
+    """
     stored = (config.get("knobs") or {}).get("protocol") or {}
     return ReplayProtocol(**{**stored, "reveals": tuple(stored.get("reveals", ()))}).describe()
 

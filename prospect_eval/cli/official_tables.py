@@ -21,7 +21,12 @@ WIDTH = 110
 
 
 def print_official_table(official: dict[str, Any], every: bool = True) -> None:
-    """Official values next to the best constant answer; with ``every`` all values, otherwise the headline values."""
+    """Print official values and the best constant answer of each.
+
+    Args:
+        official: Contents of ``official.json``.
+        every: Whether to print all values; otherwise only the headline values.
+    """
     counts = official["counts"]
     title = f"{official['title']}, official numbers ({official['protocol']})"
     table = make_comparison_table(("official value", "value", "95 % interval", "best constant answer"), title)
@@ -82,7 +87,7 @@ def score_published_files(
 
 
 def print_official_leaderboard(board: OfficialLeaderboard) -> None:
-    """Models, the best first, with tests against the best one."""
+    """Print the models, the best first, with tests against the best one."""
     unit = " (%)" if board.percent else ""
     columns = ("model", *(f"{name}{unit}" for name in board.values), "p (Holm)", "against the best")
     table = make_comparison_table(columns, f"{board.benchmark}, by {board.values[0]}")

@@ -43,7 +43,7 @@ SCHEMA = 2
 Verdict = Literal["PASS", "INCONCLUSIVE", "FAIL"]
 #: configuration keys that must be equal in a run and its baseline
 SAME = ("split", "knobs.strategy", "knobs.budget", "knobs.cache_dtype", "knobs.dtype", "knobs.protocol")
-#: of runs and baselines that were written before there was a choice
+#: values for runs and baselines that were written before these settings existed
 DEFAULTS: dict[str, object] = {"knobs.dtype": "float32", "knobs.protocol": None}
 
 

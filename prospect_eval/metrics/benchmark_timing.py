@@ -1,9 +1,8 @@
 """Timing metrics of OmniPro, FitCoach and ESTP-Bench, by the benchmarks' own scorers.
 
-    python -c "from prospect_eval.metrics.benchmark_timing import METRICS; print([m.name for m in METRICS])"
-
-The scorers are those of `prospect_eval.suites`. Times are those of the decision frames, so that a model that speaks on the
-reference's frame is in time at every frame rate. A metric is undefined, never zero, where the record lacks its inputs.
+The scorers are in `prospect_eval.suites`. Times are those of the decision frames, so that an
+utterance on the reference's frame is in time at every frame rate. A metric is undefined, and not
+zero, if the record lacks something that it needs.
 """
 
 from __future__ import annotations

@@ -47,9 +47,15 @@ class OfficialScoring:
     predictions_digest: str = ""
 
     def best_constant(self, value: str, exploits: bool = False) -> tuple[str, float] | None:
-        """The constant answer with the highest value, and that value; None where no constant defines it.
+        """Return the constant answer with the highest value.
 
-        With ``exploits`` only answers count that use a weakness of the published scorer, otherwise only plausible ones.
+        Args:
+            value: Name of the official value.
+            exploits: Whether to search the answers that use a weakness of the published scorer
+                instead of the plausible ones.
+
+        Returns:
+            Its name and value; None if the value is undefined for all of these constant answers.
         """
         chosen = {name: s for name, s in self.constants.items() if (name in self.benchmark.exploits) == exploits}
         found = {name: score.values.get(value) for name, score in chosen.items()}
@@ -57,7 +63,7 @@ class OfficialScoring:
         return max(known.items(), key=lambda item: item[1], default=None)
 
     def plain(self) -> dict[str, Any]:
-        """The contents of ``official.json``."""
+        """Return the contents of ``official.json``."""
         names = dict.fromkeys((*self.benchmark.headline, *self.score.values))
         intervals = find_official_intervals(self.benchmark, self.score, [n for n in names if n in self.score.values])
         values = {}

@@ -165,18 +165,21 @@ class Benchmark(Generic[AnnotationsT, ResultsT]):
         headline: Names of the official values that tables show first.
         read_annotations: Reads the published annotation file or folder.
         read_results: Reads published result files.
-        score: The official numbers of one set of predictions.
-        values_of_totals: Official values of pooled totals.
-        find_problems: Faults of the annotations.
-        constants: By name, what makes the results of an answer that looks at no picture.
-        exploits: Names of the constants that are no plausible answer and only use a weakness of the published scorer, such as
-            an answer that lists every option. They are reported apart from the best constant answer.
-        array_values: The same as ``values_of_totals`` over arrays, which makes intervals fast; None where there is none.
+        score: Returns the official numbers of one set of predictions.
+        values_of_totals: Returns the official values of pooled totals.
+        find_problems: Returns the faults of the annotations.
+        constants: For each constant answer, by name, a function that makes its results.
+        exploits: Names of the constants that are no plausible answer and only use a weakness of the
+            published scorer, such as an answer that lists every option. They are reported
+            separately from the best constant answer.
+        array_values: `values_of_totals` over arrays, which makes intervals fast; None if there is
+            none.
         value_range: Lowest and highest possible official value.
         value_ranges: Ranges of the values with another range than ``value_range``, by name.
         replay: Functions that run models on it; None if only published predictions are scored.
-        suite_file: YAML file of the suite of an installed package; None if only published predictions are scored, and
-            for built-in benchmarks, which keep ``suite.yaml`` in their folder.
+        suite_file: YAML file of the suite of an installed package; None if only published
+            predictions are scored, and for built-in benchmarks, which have ``suite.yaml`` in their
+            folder.
     """
 
     name: str

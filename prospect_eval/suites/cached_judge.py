@@ -13,7 +13,7 @@ from prospect_eval.text.disk_cache import DiskCache
 
 
 class NoVerdictError(DataError):
-    """The LLM judge gives no reply to this question; the other questions are still asked."""
+    """The LLM judge gives no reply to this question; the other questions still get one."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class CachedJudge:
     def judge(
         self, texts: Iterable[str], progress: Callable[[int, int], None] = lambda done, total: None
     ) -> dict[str, str]:
-        """The reply to each text; an empty one where the LLM judge gives none.
+        """Return the reply to each text; an empty one if the LLM judge gives none.
 
         Args:
-            texts: The texts to judge; equal texts are asked once.
+            texts: The texts to judge; equal texts need one request.
             progress: Called with (number of new replies, number of texts not in the cache).
         """
         keys = {text: json.dumps([self.name, self.instruction, text]) for text in texts}

@@ -123,7 +123,7 @@ def read_time_span(value: Any) -> tuple[float, float] | None:
 
 
 def describe_keys(value: Any) -> str:
-    """An unexpected entry in words, for messages: its first keys, or its type."""
+    """Describe an unexpected entry for a message by its first keys or its type."""
     if isinstance(value, dict):
         return f"an object with the keys {', '.join(map(str, list(value)[:6])) or '(none)'}"
     return f"a {type(value).__name__}"

@@ -77,7 +77,7 @@ class NoSynonyms:
 
 
 @needs_database
-def test_meteor_equals_nltk_with_wordnet_on_random_pairs(reader):
+def test_meteor_random_pairs_equal_nltk_with_wordnet(reader):
     from nltk.translate.meteor_score import single_meteor_score
 
     pairs, meteor = SentencePairs(reader, seed=1), open_meteor_resource()
@@ -93,17 +93,17 @@ def test_meteor_equals_nltk_with_wordnet_on_random_pairs(reader):
 
 
 @needs_database
-def test_packaged_table_and_license_are_those_of_the_database():
+def test_wordnet_table_and_license_equal_database():
     assert gzip.decompress(TABLE.read_bytes()).decode("ascii") == make_synonym_table(SYSTEM_FOLDER)
     assert LICENSE.read_text("ascii") == license_notice(SYSTEM_FOLDER)
 
 
-def test_folder_without_wordnet_is_refused(tmp_path):
+def test_wordnet_recipe_folder_without_wordnet_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"data\.noun is missing; give a folder"):
         make_synonym_table(tmp_path)
 
 
-def test_other_version_of_wordnet_is_refused(tmp_path):
+def test_wordnet_recipe_other_version_is_refused(tmp_path):
     (tmp_path / "data.noun").write_text("  1 WordNet 3.1 Copyright 2011\n", "ascii")
     with pytest.raises(UserError, match=r"holds no WordNet 3\.0"):
         license_notice(tmp_path)

@@ -26,7 +26,7 @@ problems_of = prose_module("commit_message").problems_of
         "Add a table\n# ------------------------ >8 ------------------------\ndiff\n",
     ],
 )
-def test_good_messages_have_no_problem(message):
+def test_commit_message_good_has_no_problem(message):
     assert problems_of(message) == []
 
 
@@ -48,12 +48,12 @@ def test_good_messages_have_no_problem(message):
         ("# only a comment\n", "the message is empty; write what the commit changes"),
     ],
 )
-def test_bad_message_has_its_problem(message, problem):
+def test_commit_message_bad_has_problem(message, problem):
     assert problems_of(message) == [problem]
 
 
 @pytest.mark.parametrize(("message", "status"), [("Add a table\n", 0), ("Added a table.\n", 1)])
-def test_hook_exits_with_1_for_a_bad_message(tmp_path, message, status):
+def test_commit_message_hook_bad_exits_1(tmp_path, message, status):
     file = tmp_path / "message"
     file.write_text(message)
     done = subprocess.run([sys.executable, PROSE / "commit_message.py", file], capture_output=True, text=True)

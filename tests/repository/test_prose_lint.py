@@ -70,7 +70,7 @@ PLANTED = {
 
 
 @pytest.mark.parametrize(("name", "text", "line"), PLANTED.values(), ids=PLANTED)
-def test_rejected_word_in_each_kind_of_source_is_found_on_its_line(check, name, text, line):
+def test_prose_lint_rejected_word_names_line(check, name, text, line):
     ((found_line, rule, _),) = check(name, text)
     assert (found_line, rule) == (line, "word")
 
@@ -97,16 +97,16 @@ CLEAN = {
 
 
 @pytest.mark.parametrize(("name", "text"), CLEAN.values(), ids=CLEAN)
-def test_words_outside_prose_are_not_found(check, name, text):
+def test_prose_lint_ignores_words_outside_prose(check, name, text):
     assert check(name, text) == []
 
 
-def test_expression_for_starts_of_sentences_matches_only_there(check):
+def test_prose_lint_sentence_start_expression(check):
     found = check("docs/a.md", "It shows what is new. What is new is shown.\n\n## What is new\n")
     assert found == [(1, "word", '"What"'), (3, "word", '"What"')]
 
 
-def test_finding_names_what_to_write(tmp_path):
+def test_prose_lint_finding_has_replacement(tmp_path):
     file = tmp_path / "a.md"
     file.write_text("Made anew.\n")
     (finding,) = prose_lint.check(file, tmp_path, REJECT).findings
@@ -114,7 +114,7 @@ def test_finding_names_what_to_write(tmp_path):
 
 
 @pytest.mark.parametrize("line", ["anew", "anew again"])
-def test_reject_list_without_a_replacement_is_refused(line):
+def test_reject_list_entry_without_replacement_raises(line):
     with pytest.raises(ValueError, match="holds no tab"):
         prose_lint.RejectList(line)
 
@@ -131,7 +131,7 @@ def test_reject_list_without_a_replacement_is_refused(line):
         ("report/a.j2", "<p>", "</p>", 45),
     ],
 )
-def test_sentence_of_one_word_too_many_is_found(check, name, before, after, limit):
+def test_prose_lint_too_long_sentence_is_found(check, name, before, after, limit):
     sentence = " ".join(["word"] * (limit - 1))
     assert check(name, f"{before}Short one. Some {sentence}.{after}\n") == []
     (found,) = check(name, f"{before}Short one. Some long {sentence}.{after}\n")
@@ -146,7 +146,7 @@ def test_sentence_of_one_word_too_many_is_found(check, name, before, after, limi
         ("From 1 .. 10 s at 0.5 fps. (Or so.) XXX ends.", ["From 1 .. 10 s at 0.5 fps.", "(Or so.)", "XXX ends."]),
     ],
 )
-def test_sentences_end_where_another_begins(text, expected):
+def test_sentences_of_splits_at_sentence_starts(text, expected):
     assert [sentence.text for sentence in prose_lint.sentences_of(text)] == expected
 
 
@@ -162,11 +162,11 @@ def test_sentences_end_where_another_begins(text, expected):
         ("It is a rejected word.", False),
     ],
 )
-def test_is_passive_needs_a_form_of_be_and_a_participle(sentence, expected):
+def test_is_passive_needs_form_of_be_and_participle(sentence, expected):
     assert prose_lint.is_passive(sentence) is expected
 
 
-def test_page_with_too_many_passive_sentences_is_found(check):
+def test_prose_lint_passive_page_is_found(check):
     active, passive = "It writes a file. ", "A file is written. "
     assert check("docs/a.md", active * 13 + passive * 7) == []
     assert check("docs/a.md", active * 12 + passive * 8) == [(1, "passive", "40% of 20 sentences")]
@@ -174,7 +174,7 @@ def test_page_with_too_many_passive_sentences_is_found(check):
     assert check("docs/a.md", passive * 5) == []
 
 
-def test_notebook_cells_are_found_on_their_lines(check):
+def test_prose_lint_notebook_cell_names_line(check):
     cells = [
         {"cell_type": "code", "source": ["# anew\n"]},
         {"cell_type": "markdown", "source": ["# Plot\n", "\n", "Run it anew.\n"]},
@@ -197,22 +197,22 @@ def repository(tmp_path):
     return tmp_path
 
 
-def test_command_prints_findings_and_fails(repository):
+def test_prose_lint_command_prints_findings_and_fails(repository):
     done = run(repository)
     assert (done.returncode, done.stdout) == (1, 'bad.md:1: word: "anew" -> again\n')
 
 
-def test_command_on_a_clean_file_prints_nothing(repository):
+def test_prose_lint_command_clean_file_prints_nothing(repository):
     done = run(repository, "good.md")
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_command_leaves_out_files_that_git_ignores(repository):
+def test_prose_lint_command_skips_ignored_files(repository):
     (repository / ".gitignore").write_text("bad.md\n")
     assert run(repository).returncode == 0
 
 
-def test_count_prints_rules_by_file_and_the_share_of_passive_sentences(repository):
+def test_prose_lint_count_prints_rules_and_passive_share(repository):
     done = run(repository, "--count")
     assert done.stdout.splitlines() == [
         "bad.md: word 1, passive sentences 0% of 1",
@@ -221,7 +221,7 @@ def test_count_prints_rules_by_file_and_the_share_of_passive_sentences(repositor
     ]
 
 
-def test_reject_list_compiles_and_names_no_entry_twice():
+def test_reject_list_compiles_without_duplicates():
     entries = [entry.pattern for entry, _ in prose_lint.RejectList(prose_lint.REJECT.read_text("utf-8")).entries]
     assert len(entries) == len(set(entries))
 

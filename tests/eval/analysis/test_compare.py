@@ -58,7 +58,7 @@ def test_compare_runs_other_split_raises(tmp_path):
         compare_runs(first, [second], SOME)
 
 
-def test_compare_runs_under_another_protocol_are_refused(tmp_path):
+def test_compare_runs_other_protocol_raises(tmp_path):
     records = oracle(episodes(12))
     gold = Knobs(protocol=ReplayProtocol(history="gold"))
     first, second = scored_run(tmp_path / "a", records), scored_run(tmp_path / "b", records, knobs=gold)
@@ -68,7 +68,7 @@ def test_compare_runs_under_another_protocol_are_refused(tmp_path):
         compare_runs(first, [second], SOME)
 
 
-def test_compare_other_episodes_are_refused_and_named_unless_intersected(tmp_path):
+def test_compare_runs_other_episodes_raises_without_intersect(tmp_path):
     records = oracle(episodes(14))
     first, second = scored_run(tmp_path / "a", records), scored_run(tmp_path / "b", records[:12])
     with pytest.raises(UserError, match=r"b lacks 2 episodes of .*a \(e12, e13\); --intersect compares the 12 common"):

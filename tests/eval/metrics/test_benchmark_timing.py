@@ -25,7 +25,7 @@ def omnipro(task, *turns):
     return replace(episode(*turns, frames=80), meta={"omnipro_task": task})
 
 
-def test_perfect_record_scores_1_and_fitcoach_slightly_less():
+def test_benchmark_timing_perfect_record():
     reference = episode(say(5.0), say(10.0))
     found = score(predict(reference, [(10, "x"), (20, "y")]))
     assert found["omnipro_time_f1@3s"]["value"] == found["estp_timing_f1"]["value"] == 1.0
@@ -33,7 +33,7 @@ def test_perfect_record_scores_1_and_fitcoach_slightly_less():
     assert found["fitcoach_t_f@1.5s"]["value"] < 1.0
 
 
-def test_values_of_a_flawed_record_by_hand():
+def test_benchmark_timing_flawed_record_by_hand():
     # at 2 frames a second: references at 5, 10, 20 s; utterances at 3.5, 11.5, 12, 30 s
     reference = episode(say(5.0), say(10.0), say(20.0), frames=80)
     found = score(predict(reference, [(7, "a"), (23, "b"), (24, "c"), (60, "d")]))
@@ -45,20 +45,20 @@ def test_values_of_a_flawed_record_by_hand():
     assert found["estp_timing_f1"]["value"] == pytest.approx(2 / (2 + 2 + 2))
 
 
-def test_estp_window_reaches_around_the_reply_span():
+def test_estp_timing_f1_window_contains_reply_span():
     turn_with_span = replace(say(5.0), reply_span=(5.0, 10.2))
     # 10.2 s is 10.5 s on the grid of 2 frames a second
     for frame, hit in ((7, 0.0), (8, 1.0), (25, 1.0), (26, 0.0)):
         assert score(predict(episode(turn_with_span), [(frame, "x")]), name="estp_timing_f1") == hit
 
 
-def test_nothing_due_and_nothing_said_is_undefined():
+def test_benchmark_timing_empty_record_is_undefined():
     found = score(predict(episode()))
     for name in ("omnipro_time_f1@3s", "fitcoach_t_f@1.5s", "estp_timing_f1"):
         assert found[name]["status"] == "undefined", name
 
 
-def test_silence_scores_0():
+def test_benchmark_timing_silence_is_zero():
     found = score(predict(episode(say(5.0))))
     for name in ("omnipro_time_f1@3s", "fitcoach_t_f@1.5s", "estp_timing_f1"):
         assert found[name]["value"] == 0.0, name
@@ -73,12 +73,12 @@ def test_silence_scores_0():
         (omnipro("realtime_state_monitor", say(5.0)), "a reference turn has no slot 'state'"),
     ],
 )
-def test_joint_f1_is_undefined_with_the_reason(reference, reason):
+def test_omnipro_joint_f1_undefined_has_reason(reference, reason):
     found = score(predict(reference, [(10, "x")]))["omnipro_joint_f1@3s"]
     assert (found["value"], found["reason"]) == (None, reason)
 
 
-def test_joint_f1_compares_counts_positions_and_states():
+def test_omnipro_joint_f1_compares_content():
     counted = omnipro("cumulative_counting", turn(5.0, count="1"), turn(20.0, count="2"))
     assert score(predict(counted, [(10, "1"), (38, "2")]), name="omnipro_joint_f1@3s") == 0.5
     placed = omnipro("explicit_target_grounding", turn(5.0, position="top-left"))
@@ -116,7 +116,7 @@ def is_fitcoach_record(case):
 
 
 @each_field_case("fitcoach", "cases.json", keep=is_fitcoach_record)
-def test_fitcoach_counts_of_records_are_the_official_ones(case):
+def test_fitcoach_counts_equal_official_counts(case):
     (session,) = case["sessions"]
     predicted = list(zip(session["pred_timestamps"], session["pred_feedbacks"], strict=True))
     stats = case["expected"]["stats"]
@@ -141,7 +141,7 @@ def is_omnipro_record(case):
 
 
 @each_field_case("omnipro", "cases.json", keep=is_omnipro_record)
-def test_omnipro_counts_of_records_are_the_official_ones(case):
+def test_omnipro_counts_equal_official_counts(case):
     expected = case["expected"]["library"]
     emissions = [(emission["t_sec"], emission["raw"]) for emission in case["sample"]["predictions"]]
     times = [trigger["trigger_time_sec"] for trigger in case["sample"]["ground_truth"]]

@@ -21,20 +21,20 @@ def validate(tmp_path):
     return run
 
 
-def test_validate_benchmark_without_faults_ends_with_0(validate):
+def test_validate_command_benchmark_without_faults_exits_0(validate):
     done = validate(choice_entry(1))
     assert done.exit_code == 0
     assert "no fault found" in done.output
 
 
-def test_validate_benchmark_lists_faults_by_kind(validate):
+def test_validate_command_benchmark_lists_faults_by_kind(validate):
     done = validate(choice_entry(1, options=["a", "on the table", "a"]), options=["--json"])
     (problem,) = json.loads(done.stdout[: done.stdout.rindex("}") + 1])["problems"]
     assert (problem["id"], problem["kind"]) == ("1", "an option is listed twice")
     assert done.exit_code != 0
 
 
-def test_validate_benchmark_refuses_accept(validate):
+def test_validate_command_benchmark_accept_is_refused(validate):
     done = validate(choice_entry(1), options=["--accept"])
     assert done.exit_code != 0
     assert "are not changed" in done.output

@@ -62,7 +62,7 @@ def official_form(found):
 
 
 @each_field_case(NAME, "cases.json")
-def test_score_of_a_handed_case_is_the_official_one(case):
+def test_egoproactive_reference_case_score_is_equal(case):
     found = score(case["gold"], case["predictions"])
     if "raises" in case["expected"]:
         # every chunk counts, and the score says what is wrong with the file
@@ -76,12 +76,12 @@ def test_score_of_a_handed_case_is_the_official_one(case):
 
 
 @each_field_case(NAME, "tags.json")
-def test_class_of_a_handed_text_is_the_official_one(case):
+def test_read_chunk_class_equals_reference(case):
     assert read_chunk_class(case["text"]) == case["tag"]
 
 
 @each_field_case(NAME, "counts.json")
-def test_values_of_handed_counts_are_the_official_ones(case):
+def test_egoproactive_values_equal_reference(case):
     values = egoproactive_values({cell: float(case[cell]) for cell in CELLS})
     support = sum(case[cell] for cell in CELLS)
     assert_equal_values({**values, "support": support}, case["metrics"])
@@ -96,7 +96,7 @@ RULES = {
 }
 
 
-def test_scores_of_the_published_predictions_taken_as_references():
+def test_egoproactive_published_predictions_as_references():
     file = find_field_file(NAME, "predictions.jsonl")
     facts = read_field_file(NAME, "expected.json")["predictions.jsonl"]
     given_rows = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
@@ -117,7 +117,7 @@ def test_scores_of_the_published_predictions_taken_as_references():
         assert_equal_values(official_form(score(references, predicted)), expected)
 
 
-def test_published_row_is_read_without_problems():
+def test_find_egoproactive_problems_published_row_has_none():
     file = find_field_file(NAME, "gold_row.json")
     benchmark = open_benchmark(NAME)
     annotations = benchmark.read_annotations(file)
@@ -127,7 +127,7 @@ def test_published_row_is_read_without_problems():
     assert find_egoproactive_problems(annotations) == []
 
 
-def test_published_predictions_are_read_from_their_file():
+def test_read_egoproactive_results_published_file():
     file = find_field_file(NAME, "predictions.jsonl")
     references = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
     annotations = make_egoproactive_annotations(rows(references))
@@ -136,7 +136,7 @@ def test_published_predictions_are_read_from_their_file():
     assert results.counts.read == {"row": len(references)}
 
 
-def test_constant_answers_are_scored():
+def test_egoproactive_constants_are_scored():
     benchmark = open_benchmark(NAME)
     annotations = make_egoproactive_annotations(rows([session("$interrupt$a", "$silent$", "$silent$", "$interrupt$b")]))
     found = {name: benchmark.score(annotations, make(annotations)) for name, make in benchmark.constants.items()}
@@ -148,13 +148,13 @@ def test_constant_answers_are_scored():
 # quirks, each by its smallest example
 
 
-def test_chunks_cut_off_are_not_scored_and_noted():
+def test_score_egoproactive_chunk_without_partner_is_noted():
     found = score([session("$interrupt$a", "$interrupt$b")], [session("$interrupt$x")])
     assert found.values["interrupt_f1"] == 1.0
     assert any("without a partner are not scored: 1;" in note and "is 0.3333" in note for note in found.notes)
 
 
-def test_rows_are_joined_by_position_and_other_paths_are_noted():
+def test_match_egoproactive_rows_by_position():
     references = [session("$interrupt$a", video_path="a.mp4"), session("$silent$", video_path="b.mp4")]
     swapped = [session("$silent$", video_path="b.mp4"), session("$interrupt$a", video_path="a.mp4")]
     found = score(references, swapped)
@@ -162,7 +162,7 @@ def test_rows_are_joined_by_position_and_other_paths_are_noted():
     assert any(note.startswith("rows whose video_path differs") and note.endswith(": 2") for note in found.notes)
 
 
-def test_absent_rows_are_joined_by_path_and_count_as_silence():
+def test_match_egoproactive_rows_absent_row_is_silence():
     references = [session("$interrupt$a", video_path="a.mp4"), session("$interrupt$b", video_path="b.mp4")]
     found = score(references, [session("$interrupt$x", video_path="b.mp4")])
     totals = [dict(item.totals) for item in found.items]
@@ -170,20 +170,20 @@ def test_absent_rows_are_joined_by_path_and_count_as_silence():
     assert [item.status for item in found.items] == ["missing", "scored"]
 
 
-def test_null_answers_of_a_session_that_timed_out_count_as_silence():
+def test_score_egoproactive_null_answers_are_silence():
     found = score([session("$interrupt$a", "$silent$")], [{"video_path": "v.mp4", "answers": None}])
     assert found.items[0].status == "missing"
     assert (found.items[0].totals["fn"], found.items[0].totals["tn"]) == (1, 1)
 
 
 @pytest.mark.parametrize("answer", ["$INTERRUPT$a", "Sure! $interrupt$a", "\ufeff$interrupt$a", "\u200b$interrupt$a"])
-def test_answer_with_a_misplaced_tag_is_silent_and_noted(answer):
+def test_score_egoproactive_misplaced_tag_is_silence(answer):
     found = score([session("$interrupt$a")], [session(answer)])
     assert found.items[0].totals["fn"] == 1
     assert any("interrupt tag that does not come first" in note for note in found.notes)
 
 
-def test_perfect_silence_scores_half():
+def test_score_egoproactive_only_silence_is_half():
     found = score([session("$silent$", "$silent$")], [session("$silent$", "$silent$")])
     assert (found.values["macro_f1"], found.values["gmean_f1"]) == (0.5, 0.0)
     assert any("no chunk is interrupt" in note for note in found.notes)
@@ -193,7 +193,7 @@ ANSWERS = st.lists(st.sampled_from(["$interrupt$a", "$silent$", "", " $interrupt
 
 
 @given(st.lists(st.tuples(ANSWERS, ANSWERS), max_size=6), st.randoms(use_true_random=False))
-def test_score_does_not_depend_on_the_order_of_sessions(pairs, random):
+def test_score_egoproactive_ignores_order_of_sessions(pairs, random):
     shuffled = pairs.copy()
     random.shuffle(shuffled)
     values = [
@@ -204,7 +204,7 @@ def test_score_does_not_depend_on_the_order_of_sessions(pairs, random):
     assert all(0 <= value <= 1 for value in values[0].values())
 
 
-def test_problems_name_each_fault():
+def test_find_egoproactive_problems_names_each_fault():
     faulty = session(
         "hello",
         None,
@@ -228,13 +228,13 @@ def test_problems_name_each_fault():
     }
 
 
-def test_answer_in_its_own_history_is_a_problem():
+def test_find_egoproactive_problems_answer_in_history():
     leak = session("$interrupt$a", video_intervals=[[0, 8]], dialog=[[{"role": "assistant", "text": "$interrupt$a"}]])
     (problem,) = find_egoproactive_problems(make_egoproactive_annotations(rows([leak])))
     assert problem.kind == "answer in its own history"
 
 
-def test_rows_without_answers_are_counted_as_refused():
+def test_match_egoproactive_rows_without_answers_are_refused():
     annotations = make_egoproactive_annotations(rows([session("$silent$"), {"video_path": "w.mp4", "answers": None}]))
     assert annotations.counts.refused == {"session without a list of answers": 1}
     found = score_egoproactive(
@@ -244,7 +244,7 @@ def test_rows_without_answers_are_counted_as_refused():
 
 
 @pytest.mark.parametrize("text", ['{"id": 3}\n', "[1, 2]", "[]", "not JSON\n"])
-def test_file_of_another_kind_is_one_line(tmp_path, text):
+def test_read_egoproactive_results_other_file_raises(tmp_path, text):
     file = tmp_path / "predictions.jsonl"
     file.write_text(text)
     with pytest.raises(DataError) as error:
@@ -253,7 +253,7 @@ def test_file_of_another_kind_is_one_line(tmp_path, text):
     assert str(file) in str(error.value)
 
 
-def test_annotations_of_another_kind_are_one_line(tmp_path):
+def test_read_egoproactive_annotations_other_file_raises(tmp_path):
     file = tmp_path / "gold.jsonl"
     file.write_text('{"video": "v", "qa": []}\n')
     with pytest.raises(DataError, match=r"no EgoProactive annotations.*video, qa"):

@@ -171,7 +171,7 @@ def read_all(benchmark, folder, annotations, results):
 @pytest.mark.parametrize("name", sorted(FILES))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
 @given(data=st.data())
-def test_damaged_files_are_read_or_refused(tmp_path, name, data):
+def test_benchmark_readers_damaged_file_is_read_or_refused(tmp_path, name, data):
     annotations, results = FILES[name]
     if data.draw(st.booleans()):
         annotations = data.draw(damaged(annotations))
@@ -186,7 +186,7 @@ def test_damaged_files_are_read_or_refused(tmp_path, name, data):
 
 
 @pytest.mark.parametrize("name", sorted(FILES))
-def test_whole_files_are_read(tmp_path, name):
+def test_benchmark_readers_complete_file_is_read(tmp_path, name):
     benchmark = open_benchmark(name)
     annotations, results = FILES[name]
     for file, content in (("a.json", annotations), ("r.json", results)):

@@ -41,7 +41,7 @@ def sessions_of(case):
 
 
 @each_field_case(NAME, "cases.json")
-def test_score_of_a_handed_case_is_the_official_one(case):
+def test_fitcoach_reference_case_score_is_equal(case):
     sessions, expected = sessions_of(case), case["expected"]
     found = score_fitcoach_sessions(sessions)
     if "raises" in expected:
@@ -64,7 +64,7 @@ def test_score_of_a_handed_case_is_the_official_one(case):
 
 
 @each_field_case(NAME, "streams.json")
-def test_answers_of_a_handed_stream_are_the_official_ones(case):
+def test_read_stream_feedback_equals_reference(case):
     def read():
         decode = lambda tokens: " ".join(map(str, tokens))  # noqa: E731
         return read_stream_feedback(case["tokens"], case["frames_per_second"], SPECIAL, decode)
@@ -85,34 +85,34 @@ def t_f(reference, predicted):
     return score_fitcoach_sessions([FeedbackSession("s", "s", reference, predicted)]).values["t_f_score"]
 
 
-def test_perfect_run_is_slightly_below_1():
+def test_score_fitcoach_perfect_run_is_below_1():
     assert t_f(feedback([1, 5, 9]), feedback([1, 5, 9])) == pytest.approx(0.99999999999917, abs=1e-14)
 
 
-def test_nothing_to_say_and_nothing_said_scores_0():
+def test_score_fitcoach_empty_session_is_zero():
     assert t_f(feedback([]), feedback([])) == 0.0
     assert score_fitcoach_sessions([]).values["t_f_score"] == 0.0
 
 
 @pytest.mark.parametrize(("time", "matches"), [(11.5, 0), (11.4999, 1), (8.5, 0), (8.5001, 1)])
-def test_match_is_closer_than_1_5_s(time, matches):
+def test_match_feedback_is_closer_than_1_5_s(time, matches):
     assert len(match_feedback(feedback([10.0]), feedback([time]))) == matches
 
 
-def test_only_the_nearest_prediction_is_tried():
+def test_match_feedback_tries_only_nearest_prediction():
     assert match_feedback(feedback([10.0, 10.6]), feedback([10.4, 11.8])) == [(0, 0)]
 
 
-def test_unsorted_predictions_lose_matches():
+def test_match_feedback_unsorted_predictions_lose_matches():
     assert match_feedback(feedback([5.0, 10.0]), feedback([10.0, 5.0])) == [(0, 1)]
 
 
-def test_recall_and_precision_count_other_matches():
+def test_score_fitcoach_recall_and_precision_use_other_matches():
     found = score_fitcoach_sessions([FeedbackSession("s", "s", feedback([10, 11, 12]), feedback([11.1, 12.9]))])
     assert (found.items[0].totals["matched references"], found.items[0].totals["matched predictions"]) == (1, 2)
 
 
-def test_time_without_a_text_is_never_matched():
+def test_match_feedback_time_without_text_is_unmatched():
     assert match_feedback(feedback([10.0]), feedback([10.0], [])) == []
     assert t_f(feedback([10.0]), feedback([10.0], ["a", "b"])) == pytest.approx(2 / 3)
 
@@ -121,12 +121,12 @@ TIMES = st.lists(st.integers(0, 80).map(lambda quarter: quarter / 4), max_size=8
 
 
 @given(TIMES)
-def test_sorted_lists_match_themselves_whole(times):
+def test_match_feedback_sorted_list_matches_itself(times):
     assert match_feedback(feedback(times), feedback(times)) == [(k, k) for k in range(len(times))]
 
 
 @given(TIMES, TIMES)
-def test_matches_ascend_and_are_near(first, second):
+def test_match_feedback_is_ascending_and_near(first, second):
     matches = match_feedback(feedback(first), feedback(second))
     assert all(abs(first[a] - second[b]) < 1.5 for a, b in matches)
     assert all(a < c and b < d for (a, b), (c, d) in pairwise(matches))

@@ -83,7 +83,7 @@ def official_form(found):
 
 
 @each_field_case(NAME, "cases.json")
-def test_score_of_a_handed_case_is_the_official_one(case):
+def test_omnimmi_reference_case_score_is_equal(case):
     is_grounding = case["task"] == "sg"
     found = score_verdicts(case["turns"], case["verdicts"]) if is_grounding else score_lines(case["rows"])
     if "raises" not in case["expected"]:
@@ -102,7 +102,7 @@ def sets():
 
 
 @pytest.mark.parametrize("file", sets(), ids=lambda file: file.stem if file else "absent")
-def test_score_of_a_handed_set_is_the_official_one(file):
+def test_omnimmi_reference_set_score_is_equal(file):
     benchmark = open_benchmark(NAME)
     annotations = benchmark.read_annotations(find_field_file(NAME, "data"))
     found = benchmark.score(annotations, benchmark.read_results([file], annotations))
@@ -131,7 +131,7 @@ CONSTANTS = {
 }
 
 
-def test_scores_of_the_handed_alert_baselines_are_the_official_ones():
+def test_omnimmi_alert_baselines_scores_are_equal():
     expected = read_field_file(NAME, "expected.json").get("pa_baselines", {})
     benchmark = open_benchmark(NAME)
     annotations = benchmark.read_annotations(find_field_file(NAME, "data"))
@@ -148,7 +148,7 @@ def test_scores_of_the_handed_alert_baselines_are_the_official_ones():
 REPLIES = {"silent": "", "no_reply_token": "<2>", "answer": "He ran.", "blank": " ", "silence_word": "$silent$"}
 
 
-def test_scores_of_the_handed_turn_taking_baselines_are_the_official_ones():
+def test_omnimmi_turn_taking_baselines_scores_are_equal():
     expected = read_field_file(NAME, "expected.json").get("pt_baselines", {})
     annotations = open_benchmark(NAME).read_annotations(find_field_file(NAME, "data"))
     for name, values in expected.items():
@@ -158,7 +158,7 @@ def test_scores_of_the_handed_turn_taking_baselines_are_the_official_ones():
         assert_equal_values(official_form(found), {key: v for key, v in values.items() if key != "rule"})
 
 
-def test_published_annotations_are_read_whole():
+def test_read_omnimmi_annotations_published_file_is_complete():
     facts = read_field_file(NAME, "facts.json")
     annotations = open_benchmark(NAME).read_annotations(find_field_file(NAME, "data"))
     turns = [len(item.turns) for item in annotations.grounding]
@@ -183,7 +183,7 @@ def test_published_annotations_are_read_whole():
     assert all(turn.span is not None for item in annotations.grounding for turn in item.turns)
 
 
-def test_problems_of_the_published_annotations_have_the_counted_numbers():
+def test_find_omnimmi_problems_published_counts():
     annotations = open_benchmark(NAME).read_annotations(find_field_file(NAME, "data"))
     kinds = [problem.kind for problem in find_omnimmi_problems(annotations)]
     assert (kinds.count("span without length"), kinds.count("spans overlap")) == (1, 1)
@@ -197,35 +197,35 @@ def alert(pred, span=(40, 60), **more):
     return {"video": "a_0.0_150.0.mp4", "question": "?", "answer": list(span), "pred": pred, **more}
 
 
-def test_one_correct_alert_has_no_overlap():
+def test_score_omnimmi_alerts_one_correct_alert_has_no_overlap():
     assert defined(score_lines([alert([50])])) == {"pa_accuracy": 1.0, "pa_precision": 1.0, "pa_iou": 0.0}
 
 
-def test_first_alert_is_the_first_listed():
+def test_score_omnimmi_alerts_first_alert_is_first_listed():
     assert score_lines([alert([100, 45])]).values["pa_accuracy"] == 0.0
     assert score_lines([alert([45, 100])]).values["pa_accuracy"] == 1.0
 
 
-def test_number_among_lists_counts_as_one_alert():
+def test_score_omnimmi_alerts_number_is_one_alert():
     found = score_lines([alert([50]), alert(50)])
     assert found.values["pa_accuracy"] == 1.0
     assert any("numbers among lists" in note for note in found.notes)
 
 
-def test_span_without_length_is_scored_and_noted():
+def test_score_omnimmi_alerts_empty_span_is_noted():
     found = score_lines([alert([40], span=(40, 40))])
     assert defined(found) == {"pa_accuracy": 1.0, "pa_precision": 1.0, "pa_iou": 0.0}
     assert any("without length" in note for note in found.notes)
 
 
 @pytest.mark.parametrize("pred", [None, "50", [50, "x"], [True], {"a": 1}])
-def test_prediction_that_is_no_alert_time_counts_as_silence(pred):
+def test_score_omnimmi_alerts_other_prediction_is_silence(pred):
     found = score_lines([alert([50]), alert(pred)])
     assert found.values["pa_accuracy"] == 0.5
     assert found.count("failed") == 1
 
 
-def test_item_without_a_row_is_in_no_mean_and_noted():
+def test_score_omnimmi_item_without_row_is_noted():
     annotations = make_omnimmi_annotations(alerts=rows([alert([]), alert([], question="other")]))
     found = score_omnimmi(annotations, match_omnimmi_rows(rows([alert([50])]), annotations))
     assert found.values["pa_accuracy"] == 1.0
@@ -233,7 +233,7 @@ def test_item_without_a_row_is_in_no_mean_and_noted():
     assert any("1 of 2 items have no prediction" in note for note in found.notes)
 
 
-def test_repeated_and_unknown_lines_are_counted_as_refused():
+def test_match_omnimmi_rows_repeated_and_unknown_are_refused():
     annotations = make_omnimmi_annotations(alerts=rows([alert([])]))
     lines = [alert([50]), alert([10]), alert([10], video="b.mp4"), {"id": 1}]
     results = match_omnimmi_rows(rows(lines), annotations)
@@ -245,7 +245,7 @@ def test_repeated_and_unknown_lines_are_counted_as_refused():
     }
 
 
-def test_line_with_another_span_is_scored_by_the_annotation_and_noted():
+def test_score_omnimmi_other_span_uses_annotation():
     annotations = make_omnimmi_annotations(alerts=rows([alert([])]))
     found = score_omnimmi(annotations, match_omnimmi_rows(rows([alert([70], span=(65, 75))]), annotations))
     assert found.values["pa_accuracy"] == 0.0
@@ -253,26 +253,26 @@ def test_line_with_another_span_is_scored_by_the_annotation_and_noted():
 
 
 @pytest.mark.parametrize(("reply", "right"), [("", 1.0), ("<2> ok", 1.0), (" ", 0.0), (" <2>", 0.0), ("<2", 0.0)])
-def test_turn_taking_is_right_for_silence_as_published(reply, right):
+def test_score_omnimmi_turn_taking_silence_is_correct(reply, right):
     assert (
         score_lines([{"video": "v.mp4", "conversation": [{"human": "."}], "pred": reply}]).values["pt_accuracy"]
         == right
     )
 
 
-def test_turn_taking_number_counts_as_wrong():
+def test_score_omnimmi_turn_taking_number_is_wrong():
     found = score_lines([{"video": "v.mp4", "conversation": [{"human": "."}], "pred": 0}])
     assert (found.values["pt_accuracy"], found.count("failed")) == (0.0, 1)
 
 
-def test_dropped_verdict_moves_later_turns_up():
+def test_score_omnimmi_grounding_dropped_verdict_shifts_turns():
     found = score_verdicts([3], [["{'pred': 'yes', 'score': 5}", "I think yes", {"pred": "no", "score": 1}]])
     assert found.values["sg_step_accuracy@1"] == 0.0
     assert "sg_step_accuracy@2" not in found.values
     assert found.count("failed") == 1
 
 
-def test_item_without_any_verdict_is_wrong():
+def test_score_omnimmi_grounding_item_without_verdict_is_wrong():
     found = score_verdicts([1, 1], [["?"], [{"pred": "yes", "score": 5}]])
     assert (found.values["sg_accuracy"], found.values["sg_score"]) == (0.5, 2.5)
 
@@ -289,13 +289,13 @@ def test_item_without_any_verdict_is_wrong():
         ("['yes', 5]", False, 0, False),
     ],
 )
-def test_verdict_is_read_as_published(reply, right, score, readable):
+def test_read_omnimmi_verdict_by_hand(reply, right, score, readable):
     verdict = read_omnimmi_verdict(reply)
     assert (verdict.right, verdict.score, verdict.readable) == (right, score, readable)
 
 
 @pytest.mark.parametrize("reply", ["I think yes", "{'pred': yes}", "", "{'pred': 'yes', 'score': null}", None])
-def test_reply_that_is_no_literal_is_a_failed_call(reply):
+def test_read_omnimmi_verdict_no_literal_is_failed_call(reply):
     assert read_omnimmi_verdict(reply) is None
 
 
@@ -305,7 +305,7 @@ VERDICTS = st.sampled_from(
 
 
 @given(st.lists(st.lists(VERDICTS, min_size=1, max_size=4), min_size=1, max_size=6))
-def test_accumulated_accuracy_never_exceeds_step_accuracy(verdicts):
+def test_omnimmi_accumulated_accuracy_is_at_most_step_accuracy(verdicts):
     found = score_verdicts([len(some) for some in verdicts], verdicts)
     for name, value in found.values.items():
         if name.startswith("sg_step_accuracy@"):
@@ -316,7 +316,7 @@ ALERTS = st.lists(st.integers(0, 150), max_size=5)
 
 
 @given(st.lists(ALERTS, min_size=1, max_size=6))
-def test_alert_scores_lie_between_0_and_1(predictions):
+def test_omnimmi_alert_scores_are_in_0_1(predictions):
     found = score_lines([alert(some, question=str(number)) for number, some in enumerate(predictions)])
     assert all(0 <= value <= 1 for value in defined(found).values())
     assert found.values == omnimmi_values(pool_item_totals(reversed(found.items)))
@@ -325,7 +325,7 @@ def test_alert_scores_lie_between_0_and_1(predictions):
 # readers
 
 
-def test_prediction_lines_are_read_and_never_evaluated(tmp_path):
+def test_read_omnimmi_results_evaluates_no_code(tmp_path):
     annotations = make_omnimmi_annotations(alerts=rows([alert([])]))
     file = tmp_path / "pa.jsonl"
     file.write_text(repr(alert([50])) + "\n")
@@ -335,7 +335,7 @@ def test_prediction_lines_are_read_and_never_evaluated(tmp_path):
         read_omnimmi_results([file], annotations)
 
 
-def test_judge_results_are_joined_by_video_and_number(tmp_path):
+def test_read_omnimmi_results_joins_verdicts_by_video_and_number(tmp_path):
     qa = [{"question": "?", "answer": "a", "timestamp": "0.0 -- 1.0"}]
     items = [{"video": "v.mp4", "qa": qa}, {"video": "w.mp4", "qa": qa}]
     annotations = make_omnimmi_annotations(grounding=rows(items))
@@ -349,7 +349,7 @@ def test_judge_results_are_joined_by_video_and_number(tmp_path):
     assert results.counts.refused == {"sg: verdicts of an unknown item": 1}
 
 
-def test_answers_without_verdicts_are_noted_and_can_be_judged(monkeypatch, tmp_path):
+def test_judge_omnimmi_grounding_answers_without_verdicts(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     annotations = grounding([2])
     line = {"video": "v.mp4", "qa": [{"question": "?", "pred": "a"}, {"question": "?", "pred": "b"}]}
@@ -370,7 +370,7 @@ def test_answers_without_verdicts_are_noted_and_can_be_judged(monkeypatch, tmp_p
 
 
 @pytest.mark.parametrize("text", ["[]", '{"a": 1}', "[[1, 2]]", "3"])
-def test_file_of_another_kind_is_one_line(tmp_path, text):
+def test_read_omnimmi_results_other_file_raises(tmp_path, text):
     file = tmp_path / "x.json"
     file.write_text(text)
     with pytest.raises(DataError, match="no OmniMMI predictions") as error:
@@ -378,14 +378,14 @@ def test_file_of_another_kind_is_one_line(tmp_path, text):
     assert "\n" not in str(error.value)
 
 
-def test_set_of_another_length_is_refused(tmp_path):
+def test_read_omnimmi_results_other_length_raises(tmp_path):
     file = tmp_path / "x.json"
     file.write_text('{"pred": [[1]]}')
     with pytest.raises(DataError, match="1 predictions in file order; the annotations have 0"):
         read_omnimmi_results([file], grounding([1]))
 
 
-def test_annotations_in_a_folder_need_no_file_of_every_task(tmp_path):
+def test_read_omnimmi_annotations_folder_with_some_tasks(tmp_path):
     (tmp_path / "omnimmi").mkdir()
     extra = alert([], extra={"new": [1]})
     (tmp_path / "omnimmi" / "proactive_alerting.json").write_text(json.dumps([extra, {"video": "v"}]))
@@ -396,7 +396,7 @@ def test_annotations_in_a_folder_need_no_file_of_every_task(tmp_path):
         open_benchmark(NAME).read_annotations(tmp_path / "empty")
 
 
-def test_problems_name_each_fault():
+def test_find_omnimmi_problems_names_each_fault():
     alerts = [alert([], span=(10, 10)), alert([], question="b", span=(100, 160)), alert([], span=(20, 30))]
     qa = [
         {"question": "Is it in?", "answer": "In", "timestamp": "0.0 -- 5.0"},
@@ -428,7 +428,7 @@ def test_problems_name_each_fault():
     }
 
 
-def test_scores_of_single_tasks_equal_those_of_the_whole():
+def test_score_omnimmi_single_tasks_equal_all_tasks():
     annotations = grounding([1])
     verdicts = {annotations.grounding[0].id: ({"pred": "yes", "score": 5},)}
     whole = score_omnimmi(annotations, OmniMmiResults(verdicts=verdicts))

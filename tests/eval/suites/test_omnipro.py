@@ -49,7 +49,10 @@ def library_form(found, task):
 
 
 def assert_command_form(found, task, expected):
-    """The printed values of a task, and its counts; None for right pairs where the command waits for an LLM judge."""
+    """Compare printed values and counts of a task.
+
+    Correct pairs are None if the command waits for an LLM judge.
+    """
     report = make_omnipro_command_report(found.items).tasks[task]
     counts = counts_of(pool_item_totals(found.items), task)
     assert {name: report[name] for name in VALUES} == {name: expected[name] for name in VALUES}
@@ -61,7 +64,7 @@ def assert_command_form(found, task, expected):
 
 
 @each_field_case(NAME, "cases.json")
-def test_score_of_a_handed_case_is_the_official_one(case):
+def test_omnipro_reference_case_score_is_equal(case):
     (sample,) = read(case["sample"])
     scores = case.get("judge_scores_in_match_order")
     library = score_omnipro_samples([sample], case["tolerance"])
@@ -91,7 +94,7 @@ def test_score_of_a_handed_case_is_the_official_one(case):
 
 
 @each_field_case(NAME, "sets.json", key="sets")
-def test_score_of_a_handed_set_is_the_official_one(case):
+def test_omnipro_reference_set_score_is_equal(case):
     expected = case["expected"]
     found = score_omnipro_samples(read(*case["samples"]))
     micro = dict(expected["library_micro"])
@@ -112,7 +115,7 @@ def test_score_of_a_handed_set_is_the_official_one(case):
 
 
 @each_field_case(NAME, "parse.json")
-def test_fields_of_a_handed_text_are_the_official_ones(case):
+def test_parse_emission_equals_reference(case):
     parsed = parse_emission(case["raw"], case["task"])
     assert_equal_values(
         {"valid": parsed.valid, "position": parsed.position, "count": parsed.count, "state": parsed.state},
@@ -136,31 +139,31 @@ def values(*rows):
     return score_omnipro_samples(read(*rows)).values
 
 
-def test_closest_first_is_not_the_best_pairing():
+def test_pair_emissions_closest_first_is_not_optimal():
     assert values(sample([(10, "a"), (14, "b")], at(12.5, 16.9)))["time_f1"] == 0.5
 
 
-def test_running_count_given_early_is_compared_with_the_count_before():
+def test_score_omnipro_early_count_is_compared_with_previous():
     triggers = [{"trigger_time_sec": 10, "count": 1}, {"trigger_time_sec": 20, "count": 2}]
     early = sample([(10, "1"), (19, "2")], triggers, "cumulative_counting")
     assert values(early)["content_accuracy"] == 0.5
 
 
-def test_emission_without_text_is_right_for_alerts_and_wrong_for_counts():
+def test_score_omnipro_emission_without_text():
     assert values(sample([(10, "")], at(10)))["joint_f1"] == 1.0
     assert values(sample([(10, "")], at(10, count=1), "snapshot_counting"))["joint_f1"] == 0.0
 
 
-def test_no_trigger_and_no_emission_scores_0():
+def test_score_omnipro_empty_sample_is_zero():
     assert values(sample([], []))["time_f1"] == 0.0
 
 
-def test_pooled_values_and_means_over_tasks_differ_without_a_judge():
+def test_score_omnipro_pooled_and_macro_differ_without_llm_judge():
     found = values(sample([(10, "a")], at(10)), sample([(10, "a")], at(10), "event_narration", id="t"))
     assert (found["joint_f1"], found["macro_joint_f1"]) == (0.5, 1.0)
 
 
-def test_judge_scores_decide_narration_from_3_on():
+def test_score_omnipro_narration_needs_score_3():
     row = sample([(10, "a"), (20, "b"), (30, "c")], at(10, 20, 30), "event_narration")
     found = score_omnipro_samples(read(row), judge_scores={"s": [3, 2]})
     assert found.values["content_accuracy"] == pytest.approx(1 / 3)
@@ -178,11 +181,11 @@ def test_judge_scores_decide_narration_from_3_on():
         ("center", "center"),
     ],
 )
-def test_of_region_names_of_equal_length_the_first_in_the_text_is_read(text, region):
+def test_parse_emission_first_of_equally_long_regions(text, region):
     assert parse_emission(text, "explicit_target_grounding").position == region
 
 
-def test_emission_without_a_time_is_a_false_alarm_and_noted():
+def test_score_omnipro_emission_without_time_is_false_alarm():
     found = score_omnipro_samples(read({**sample([(10, "a")], at(10)), "predictions": [{"raw": "a"}, "x"]}))
     assert (found.values["time_f1"], found.count("failed")) == (0.0, 1)
     assert any("count as false alarms: 2" in note for note in found.notes)
@@ -201,16 +204,16 @@ def test_emission_without_a_time_is_a_false_alarm_and_noted():
         (True, None),
     ],
 )
-def test_time_is_read_from_numbers_and_clock_times(value, seconds):
+def test_read_omnipro_time_numbers_and_clock_times(value, seconds):
     assert read_omnipro_time(value) == seconds
 
 
 @pytest.mark.parametrize("trigger", [{}, {"trigger_time": ""}, {"trigger_time": None}])
-def test_trigger_without_a_time_is_at_0_seconds(trigger):
+def test_read_omnipro_results_trigger_without_time_is_at_0(trigger):
     assert values(sample([(2, "a")], [trigger]))["time_f1"] == 1.0
 
 
-def test_fields_in_the_file_take_the_place_of_the_text():
+def test_score_omnipro_file_fields_replace_text():
     row = sample([(10, "5")], at(10, count=3), "snapshot_counting")
     row["predictions"][0]["parsed"] = {"count": 3, "valid": True}
     assert values(row)["content_accuracy"] == 1.0
@@ -222,7 +225,7 @@ TIMES = st.lists(st.integers(0, 20).map(lambda half: half / 2), max_size=6)
 
 
 @given(TIMES, TIMES)
-def test_pairs_are_one_to_one_and_within_the_tolerance(emissions, triggers):
+def test_pair_emissions_is_one_to_one_within_tolerance(emissions, triggers):
     pairs = pair_emissions(emissions, triggers)
     assert len({pair.emission for pair in pairs}) == len({pair.trigger for pair in pairs}) == len(pairs)
     assert all(pair.distance == abs(emissions[pair.emission] - triggers[pair.trigger]) <= 3 for pair in pairs)
@@ -235,7 +238,7 @@ def test_pairs_are_one_to_one_and_within_the_tolerance(emissions, triggers):
 # the reader
 
 
-def test_samples_are_read_from_a_folder_without_what_the_command_wrote(tmp_path):
+def test_read_omnipro_results_folder_ignores_command_output(tmp_path):
     rows = [sample([(10, "a")], at(10), extra=1), sample([(10, "a")], at(10)), {**sample([], []), "id": None}, {"x": 1}]
     (tmp_path / "instant_event_alert.jsonl").write_text("\n".join(map(json.dumps, rows)))
     (tmp_path / "instant_event_alert.scored.jsonl").write_text("{}\n")
@@ -247,7 +250,7 @@ def test_samples_are_read_from_a_folder_without_what_the_command_wrote(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["[]", '{"x": 1}', "3"])
-def test_file_of_another_kind_is_one_line(tmp_path, text):
+def test_read_omnipro_results_other_file_raises(tmp_path, text):
     file = tmp_path / "x.jsonl"
     file.write_text(text)
     with pytest.raises(DataError, match="no OmniPro samples") as error:

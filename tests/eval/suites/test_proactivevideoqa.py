@@ -1,4 +1,4 @@
-"""ProactiveVideoQA: official values of the handed cases, the readers, the LLM judge, and each quirk by its smallest example."""
+"""ProactiveVideoQA: official values of reference cases, readers, LLM judge and scorer quirks."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def table_rows(case):
 
 
 @each_field_case(NAME, "cases.json")
-def test_score_of_a_handed_case_is_the_official_one(case):
+def test_proactivevideoqa_reference_case_score_is_equal(case):
     annotations = make_proactivevideoqa_annotations(rows(case["gold"]))
     results = match_proactivevideoqa_rows(table_rows(case), annotations)
     expected = case["expected"]
@@ -69,7 +69,7 @@ def test_score_of_a_handed_case_is_the_official_one(case):
 
 
 @each_field_case(NAME, "cases.json", keep=lambda case: "raises" not in case["expected"])
-def test_judged_texts_and_kept_scores_of_a_handed_case_are_the_official_ones(case):
+def test_proactivevideoqa_judged_texts_equal_reference(case):
     annotations = make_proactivevideoqa_annotations(rows(case["gold"]))
     results = match_proactivevideoqa_rows(table_rows(case), annotations)
     requests = make_judge_requests(annotations.questions, results.replies)
@@ -88,18 +88,18 @@ def test_judged_texts_and_kept_scores_of_a_handed_case_are_the_official_ones(cas
 
 
 @each_field_case(NAME, "verdicts.json")
-def test_score_of_a_handed_verdict_is_the_official_one(case):
+def test_read_last_digit_score_equals_reference(case):
     assert read_last_digit_score(case["text"]) == case["score"]
 
 
 @each_field_case(NAME, "areas.json")
-def test_area_of_handed_points_is_the_official_one(case):
+def test_compute_area_share_equals_reference(case):
     share = compute_area_share([tuple(point) for point in case["points"]], case["span"], case["omega"])
     assert share == pytest.approx(case["ratio"], rel=1e-12, abs=1e-12)
 
 
 @each_field_case(NAME, "rounds.json")
-def test_number_of_handed_rounds_is_the_official_one(case):
+def test_count_replay_rounds_equals_reference(case):
     assert count_replay_rounds(case["duration"], case["last_reply_end"], case["fps"]) == case["rounds"]
 
 
@@ -126,7 +126,7 @@ def predict(*records, question_id="q"):
     return {"question_id": question_id, "records": list(records)}
 
 
-def test_silence_scores_25_and_a_wrong_first_reply_less():
+def test_score_proactivevideoqa_silence_is_25():
     assert set(score([question()], [predict()]).values.values()) == {25.0}
     assert set(score([question()], [predict(record(10))], {"q=0=10": "1", "q=0=10.0": "1"}).values.values()) == {0.0}
 
@@ -143,11 +143,11 @@ def test_silence_scores_25_and_a_wrong_first_reply_less():
         ("", (None, None, None)),
     ],
 )
-def test_rules_for_a_verdict_differ(verdict, scores):
+def test_score_rules_differ_by_verdict(verdict, scores):
     assert tuple(rule(verdict) for rule in SCORE_RULES.values()) == scores
 
 
-def test_span_without_length_scores_0_if_answered_and_25_if_not():
+def test_score_proactivevideoqa_empty_span():
     point = question((10, 10))
     answered = score([point], [predict(record(10))], {"q=0=10.0": "3"})
     silent = score([point], [predict()])
@@ -155,27 +155,27 @@ def test_span_without_length_scores_0_if_answered_and_25_if_not():
     assert any("without length" in note for note in answered.notes)
 
 
-def test_later_row_with_the_same_id_replaces_the_question():
+def test_make_proactivevideoqa_annotations_last_row_of_id_counts():
     annotations = make_proactivevideoqa_annotations(rows([question((10, 30)), question((40, 60))]))
     assert [turn.reply for turn in annotations.questions[0].turns] == [(40, 60)]
     assert annotations.counts.refused == {"question that a later row with its id replaces": 1}
     assert find_proactivevideoqa_problems(annotations)[0].kind == "duplicate question id"
 
 
-def test_mean_is_over_turns_and_not_over_questions():
+def test_score_proactivevideoqa_mean_is_over_turns():
     questions = [question((10, 30), (40, 60)), question((10, 30), question_id="r")]
     found = score(questions, [predict(), predict(record(10), question_id="r")], {"r=0=10.0": "3"})
     assert found.values["omega=0.5"] == pytest.approx((25 + 25 + 100) / 3)
 
 
-def test_reply_without_a_readable_verdict_is_dropped_and_noted():
+def test_score_proactivevideoqa_unreadable_verdict_is_noted():
     found = score([question()], [predict(record(10))], {"q=0=10.0": "ten"})
     assert found.values["omega=0"] == 25.0
     assert found.count("failed") == 1
     assert any("without a readable verdict count as not said: 1 of 1" in note for note in found.notes)
 
 
-def test_predictions_without_any_verdict_have_no_value():
+def test_score_proactivevideoqa_without_verdicts_is_undefined():
     annotations = make_proactivevideoqa_annotations(rows([question()]))
     results = match_proactivevideoqa_rows(rows([predict(record(10))]), annotations)
     found = score_proactivevideoqa(annotations, results)
@@ -193,7 +193,7 @@ def test_predictions_without_any_verdict_have_no_value():
         ({"answerable": "yes", "model_response": "a"}, "reply without a time"),
     ],
 )
-def test_record_on_which_the_published_code_stops_is_left_out_and_counted(faulty, reason):
+def test_match_proactivevideoqa_rows_unscorable_record_is_counted(faulty, reason):
     annotations = make_proactivevideoqa_annotations(rows([question()]))
     results = match_proactivevideoqa_rows(rows([predict(faulty, record(11))]), annotations)
     assert len(results.replies["q"]) == 1
@@ -203,14 +203,14 @@ def test_record_on_which_the_published_code_stops_is_left_out_and_counted(faulty
 @pytest.mark.parametrize(
     "silent", [record(10, answerable="No"), record(10, ""), record(10, None), record(10, answerable="Yes.")]
 )
-def test_record_without_an_answer_is_silence(silent):
+def test_match_proactivevideoqa_rows_record_without_answer_is_silence(silent):
     annotations = make_proactivevideoqa_annotations(rows([question()]))
     results = match_proactivevideoqa_rows(rows([predict(silent)]), annotations)
     assert results.replies == {"q": ()}
     assert results.counts.refused == {}
 
 
-def test_values_of_tasks_stand_next_to_those_of_all_turns(tmp_path):
+def test_score_proactivevideoqa_has_values_by_task(tmp_path):
     for task, name in (("EGO", "a"), ("TV", "b")):
         (tmp_path / task).mkdir()
         (tmp_path / task / "anno.json").write_text(json.dumps([question(question_id=name, new_key=1)]))
@@ -227,7 +227,7 @@ def test_values_of_tasks_stand_next_to_those_of_all_turns(tmp_path):
     assert benchmark.score(annotations, benchmark.constants["silent"](annotations)).values["omega=1"] == 25.0
 
 
-def test_question_id_in_two_tasks_is_refused(tmp_path):
+def test_make_proactivevideoqa_annotations_id_in_two_tasks_raises(tmp_path):
     for task in ("EGO", "TV"):
         (tmp_path / task).mkdir()
         (tmp_path / task / "anno.json").write_text(json.dumps([question()]))
@@ -239,7 +239,7 @@ SCORES = st.lists(st.tuples(st.integers(0, 40), st.sampled_from([0, 1, 2])), max
 
 
 @given(SCORES, st.sampled_from([0.0, 0.25, 0.5, 1.0]))
-def test_area_lies_between_the_worst_and_the_best_reply(points, omega):
+def test_compute_area_share_is_between_worst_and_best_reply(points, omega):
     share = compute_area_share([(time / 2, score) for time, score in points], 20.0, omega)
     assert 0 <= share <= 1
     if points:
@@ -258,7 +258,7 @@ def judged_replies():
     return annotations.questions, results.replies
 
 
-def test_judge_is_asked_once_for_each_new_text_and_its_verdicts_are_kept(monkeypatch, tmp_path):
+def test_judge_replies_requests_each_new_text_once(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     questions, replies = judged_replies()
     asked = []
@@ -277,7 +277,7 @@ def test_judge_is_asked_once_for_each_new_text_and_its_verdicts_are_kept(monkeyp
     assert len(asked) == 6
 
 
-def test_judge_without_a_readable_reply_is_asked_again(monkeypatch, tmp_path):
+def test_judge_replies_unreadable_reply_is_requested_again(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     questions, replies = judged_replies()
 
@@ -294,7 +294,7 @@ def test_judge_without_a_readable_reply_is_asked_again(monkeypatch, tmp_path):
     assert set(again.values()) == {"1"}
 
 
-def test_verdicts_until_an_error_are_kept(monkeypatch, tmp_path):
+def test_judge_replies_error_keeps_earlier_verdicts(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     questions, replies = judged_replies()
     asked = []
@@ -311,7 +311,7 @@ def test_verdicts_until_an_error_are_kept(monkeypatch, tmp_path):
     assert len(asked) == 3
 
 
-def test_agreement_of_judges_by_hand():
+def test_compare_reply_judges_by_hand():
     first = {"a": "1", "b": "2", "c": "3", "d": "?", "e": "3"}
     second = {"a": "1", "b": "3", "c": "3", "d": "1", "f": "1"}
     found = compare_reply_judges(first, second)
@@ -321,7 +321,7 @@ def test_agreement_of_judges_by_hand():
     assert found.kappa == pytest.approx(1 - (1 / 3) / (15 / 9))
 
 
-def test_agreement_of_constant_judges_has_no_kappa():
+def test_compare_reply_judges_constant_scores_have_no_kappa():
     found = compare_reply_judges({"a": "1", "b": "1"}, {"a": "1", "b": "1"})
     assert (found.exact, found.kappa) == (1.0, None)
     assert compare_reply_judges({"a": "?"}, {"a": "1"}).exact is None
@@ -330,7 +330,7 @@ def test_agreement_of_constant_judges_has_no_kappa():
 # readers
 
 
-def test_each_kind_of_file_is_read(tmp_path):
+def test_read_proactivevideoqa_results_each_file_type(tmp_path):
     annotations = make_proactivevideoqa_annotations(rows([question()]))
     expected = {"q": (10.0,)}
 
@@ -349,7 +349,7 @@ def test_each_kind_of_file_is_read(tmp_path):
     assert times("e.csv", f'question_id,prediction\nq,"{cell}"\nq,broken\n') == expected
 
 
-def test_large_cell_of_a_table_is_read(tmp_path):
+def test_read_proactivevideoqa_results_large_cell(tmp_path):
     annotations = make_proactivevideoqa_annotations(rows([question()]))
     records = [record(10 + number / 1000, "word " * 20) for number in range(2000)]
     cell = json.dumps(predict(*records)).replace('"', '""')
@@ -358,7 +358,7 @@ def test_large_cell_of_a_table_is_read(tmp_path):
     assert len(read_proactivevideoqa_results([file], annotations).replies["q"]) == 2000
 
 
-def test_judge_replies_of_both_forms_are_read(tmp_path):
+def test_read_proactivevideoqa_results_both_forms_of_verdicts(tmp_path):
     annotations = make_proactivevideoqa_annotations(rows([question()]))
     batch = {"custom_id": "b", "response": {"body": {"choices": [{"message": {"content": "2"}}]}}}
     file = tmp_path / "judge.jsonl"
@@ -369,7 +369,7 @@ def test_judge_replies_of_both_forms_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text"), [("a.json", "[]"), ("a.json", '{"x": 1}'), ("a.tsv", "a\tb\n1\t2\n"), ("a.xlsx", "")]
 )
-def test_file_of_another_kind_is_one_line(tmp_path, name, text):
+def test_read_proactivevideoqa_results_other_file_raises(tmp_path, name, text):
     file = tmp_path / name
     file.write_text(text)
     with pytest.raises(DataError, match=r"no ProactiveVideoQA predictions|a spreadsheet") as error:
@@ -377,7 +377,7 @@ def test_file_of_another_kind_is_one_line(tmp_path, name, text):
     assert "\n" not in str(error.value)
 
 
-def test_rows_of_one_question_are_joined_and_noted():
+def test_match_proactivevideoqa_rows_of_one_question_are_joined():
     annotations = make_proactivevideoqa_annotations(rows([question()]))
     twice = match_proactivevideoqa_rows(rows([predict(record(10)), predict(record(11))]), annotations)
     assert len(twice.replies["q"]) == 2
@@ -386,13 +386,13 @@ def test_rows_of_one_question_are_joined_and_noted():
     assert match_proactivevideoqa_rows(rows(flat), annotations).notes == ()
 
 
-def test_rows_of_unknown_questions_are_counted_as_refused():
+def test_match_proactivevideoqa_rows_unknown_question_is_refused():
     annotations = make_proactivevideoqa_annotations(rows([question()]))
     results = match_proactivevideoqa_rows(rows([predict(record(10), question_id="z"), {"a": 1}]), annotations)
     assert results.counts.refused == {"predictions of an unknown question": 1, "row of another kind": 1}
 
 
-def test_problems_name_each_fault():
+def test_find_proactivevideoqa_problems_names_each_fault():
     first = question((10, 30), (20, 20), (5, 8), duration=9.0)
     first["answer"][0]["content"] = "what"
     first["answer"][1]["content"] = None

@@ -26,11 +26,11 @@ def written(folder, text):
         ("", []),
     ],
 )
-def test_rows_of_each_form_are_read(tmp_path, text, values):
+def test_read_result_rows_each_form(tmp_path, text, values):
     assert [row.value for row in read_result_rows(written(tmp_path, text))] == values
 
 
-def test_python_literals_are_read_where_they_are_allowed(tmp_path):
+def test_read_result_rows_python_literals_if_allowed(tmp_path):
     file = written(tmp_path, "{'pred': None, 'ok': True}\n{\"pred\": null}\n")
     assert [row.value for row in read_result_rows(file, literals=True)] == [{"pred": None, "ok": True}, {"pred": None}]
     with pytest.raises(DataError, match=r"rows.jsonl:1: not JSON"):
@@ -50,7 +50,7 @@ def test_python_literals_are_read_where_they_are_allowed(tmp_path):
         "'" + "a" * (1 << 20) + "'",
     ],
 )
-def test_code_and_values_that_json_does_not_know_are_refused(text):
+def test_parse_python_literal_code_raises(text):
     with pytest.raises(DataError) as error:
         parse_python_literal(text, "here")
     assert str(error.value).startswith("here: ")
@@ -63,14 +63,14 @@ def test_code_and_values_that_json_does_not_know_are_refused(text):
         max_leaves=8,
     )
 )
-def test_literals_of_json_values_are_read_as_they_are(value):
+def test_parse_python_literal_json_values_round_trip(value):
     assert parse_python_literal(repr(value), "here") == value
 
 
 @pytest.mark.parametrize("value", [[1], [1, "2"], [1, None], "1, 2", [1, float("nan")], [True, 2], [1, 10**400]])
-def test_other_values_are_no_span(value):
+def test_read_time_span_other_value_is_none(value):
     assert read_time_span(value) is None
 
 
-def test_two_numbers_are_a_span():
+def test_read_time_span_two_numbers():
     assert read_time_span([1, 2.5]) == (1.0, 2.5)

@@ -38,7 +38,7 @@ def names(synonyms, word):
         ("unknown", set()),
     ],
 )
-def test_synsets_hold_the_names_of_a_word_and_of_its_base_forms(word, expected):
+def test_wordnet_synsets_of_word_and_base_forms(word, expected):
     assert names(SMALL, word) == expected
 
 
@@ -53,16 +53,16 @@ def test_synsets_hold_the_names_of_a_word_and_of_its_base_forms(word, expected):
         ("better", {"good", "well", "improve"}),
     ],
 )
-def test_packaged_table_has_synonyms_of_inflected_words(word, some):
+def test_wordnet_table_has_synonyms_of_inflected_words(word, some):
     assert some <= names(load_wordnet_synonyms(), word)
 
 
-def test_packaged_table_is_small_and_states_its_version():
+def test_wordnet_table_is_small_and_has_version():
     assert TABLE.stat().st_size < 3_000_000
     assert f"WordNet {wordnet.VERSION} Copyright" in gzip.decompress(TABLE.read_bytes()).decode("ascii")
 
 
-def test_license_is_next_to_the_table_and_in_it():
+def test_wordnet_license_is_next_to_table_and_in_it():
     notice = [f"# {line}".rstrip() for line in LICENSE.read_text("ascii").splitlines()]
     assert gzip.decompress(TABLE.read_bytes()).decode("ascii").splitlines()[: len(notice)] == notice
 
@@ -95,5 +95,5 @@ BY_NLTK = [
 
 
 @pytest.mark.parametrize(("hypothesis", "reference", "expected"), BY_NLTK)
-def test_meteor_is_that_of_nltk_with_wordnet(hypothesis, reference, expected):
+def test_meteor_equals_nltk_with_wordnet(hypothesis, reference, expected):
     assert open_meteor_resource()(hypothesis, reference) == pytest.approx(expected, abs=1e-12)
