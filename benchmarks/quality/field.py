@@ -61,7 +61,9 @@ def rank_forward_constants(reference: Path | None) -> dict[str, Any]:
     rows = []
     for name, make in benchmark.constants.items():
         rank = rank_constant_answer(benchmark.score(annotations, make(annotations)), models, FORWARD)
-        rows.append({"constant": name, FORWARD: rank.constant, "beats": len(rank.below), "models": rank.models})
+        exploits = name in benchmark.exploits
+        row = {"constant": name, FORWARD: rank.constant, "beats": len(rank.below), "models": rank.models}
+        rows.append({**row, "exploits_scorer": exploits})
     return {"ovo_forward_constants": sorted(rows, key=lambda row: -(row[FORWARD] or 0.0))}
 
 

@@ -271,8 +271,10 @@ class LeakValue:
         uses: The information that the rule uses next to the text of the prompt.
         rule: The best rule; empty where the value is undefined.
         copied: Its value.
-        constant_name: The best constant answer; empty where the value is undefined.
+        constant_name: The best plausible constant answer; empty where the value is undefined.
         constant: Its value.
+        exploit_name: The best constant answer that uses a weakness of the published scorer; empty where there is none.
+        exploit: Its value.
     """
 
     value: str
@@ -281,10 +283,12 @@ class LeakValue:
     copied: float | None
     constant_name: str
     constant: float | None
+    exploit_name: str = ""
+    exploit: float | None = None
 
     @property
-    def is_leak(self) -> bool:
-        """Whether copying is better than any constant answer."""
+    def is_above_constant(self) -> bool:
+        """Whether copying is better than any plausible constant answer."""
         return self.copied is not None and self.constant is not None and self.copied > self.constant
 
 
@@ -372,7 +376,7 @@ class _CopiedBenchmark:
             scores[rule.name] = replay.score_records(self.annotations, records)
         constants = replay.constants(self.annotations, records)
         values = [
-            _compare(value, rules, scores, constants, uses)
+            self._compare(value, uses, {rule.name: scores[rule.name] for rule in rules if rule.uses == uses}, constants)
             for value in self.benchmark.headline
             for uses in dict.fromkeys(rule.uses for rule in rules)
         ]
@@ -385,17 +389,19 @@ class _CopiedBenchmark:
             rules={rule: score.values for rule, score in scores.items()},
         )
 
-
-def _compare(
-    value: str,
-    rules: Sequence[CopyRule],
-    scores: Mapping[str, OfficialScore],
-    constants: Mapping[str, OfficialScore],
-    uses: str,
-) -> LeakValue:
-    rule, copied = _find_best(value, {one.name: scores[one.name] for one in rules if one.uses == uses})
-    constant_name, constant = _find_best(value, constants)
-    return LeakValue(value=value, uses=uses, rule=rule, copied=copied, constant_name=constant_name, constant=constant)
+    def _compare(
+        self,
+        value: str,
+        uses: str,
+        rules: Mapping[str, OfficialScore],
+        constants: Mapping[str, OfficialScore],
+    ) -> LeakValue:
+        """The best of the rules that use the same information next to the best constant answers."""
+        exploits = self.benchmark.exploits
+        rule, copied = _find_best(value, rules)
+        plausible = _find_best(value, {name: score for name, score in constants.items() if name not in exploits})
+        exploit = _find_best(value, {name: score for name, score in constants.items() if name in exploits})
+        return LeakValue(value, uses, rule, copied, *plausible, *exploit)
 
 
 def _find_best(value: str, scores: Mapping[str, OfficialScore]) -> tuple[str, float | None]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from prospect_eval.analysis.leak_check import LeakValue, ProtocolLeaks
 
 #: columns of the table where nobody looks
-WIDTH = 130
+WIDTH = 150
 
 
 @click.command("leaks")
@@ -30,7 +30,8 @@ def leaks_command(suite: str, data: Path, protocols: tuple[str, ...], json_: str
     """Measure what a model reaches that copies from its prompt and looks at no picture.
 
     It prints the text that the prompt quotes, counts polls, and waits. Its official values stand next to those of the best
-    constant answer. A protocol that reveals the horizon lets it count the polls that are left.
+    constant answer, and of the best one that uses a weakness of the published scorer. A protocol that reveals the horizon
+    lets it count the polls that are left.
     """
     from dataclasses import asdict
 
@@ -51,7 +52,7 @@ def _print_protocol(leaks: ProtocolLeaks) -> None:
         return
     title = f"{leaks.name} ({leaks.protocol}), {format_count(leaks.items, 'item')}"
     table = Table(title=title, box=box.SIMPLE_HEAD)
-    for column in ("official value", "uses", "copying model", "rule", "best constant answer", ""):
+    for column in ("official value", "uses", "copying model", "rule", "best constant answer", "best exploit", ""):
         table.add_column(column)
     for value in leaks.values:
         table.add_row(*_value_cells(value))
@@ -59,6 +60,12 @@ def _print_protocol(leaks: ProtocolLeaks) -> None:
 
 
 def _value_cells(value: LeakValue) -> list[str]:
-    constant = "–" if value.constant is None else f"{value.constant_name} {value.constant:.4g}"
+    constant = _named(value.constant_name, value.constant)
+    exploit = _named(value.exploit_name, value.exploit)
     copied = "–" if value.copied is None else f"{value.copied:.4g}"
-    return [value.value, value.uses, copied, value.rule or "–", constant, "leak" if value.is_leak else ""]
+    above = "above" if value.is_above_constant else ""
+    return [value.value, value.uses, copied, value.rule or "–", constant, exploit, above]
+
+
+def _named(name: str, value: float | None) -> str:
+    return "–" if value is None else f"{name} {value:.4g}"

@@ -148,7 +148,8 @@ def write_streamingbench(folder):
 
 
 def values_of(leaks):
-    return {(one.value, one.uses): (one.copied, one.constant, one.is_leak) for one in leaks.values}
+    """Values of copying, the best constant answer (never) and the best exploit (wait and print)."""
+    return {(one.value, one.uses): (one.copied, one.constant, one.exploit) for one in leaks.values}
 
 
 def test_streamingbench_leaks_follow_by_hand(tmp_path):
@@ -157,20 +158,20 @@ def test_streamingbench_leaks_follow_by_hand(tmp_path):
     found = {one.name: values_of(one) for one in check_suite_leaks("streamingbench", tmp_path)}
     assert found == {
         "autonomous": {
-            ("time_accuracy", "time since the question"): (0.5, 0.5, False),
-            ("answer_accuracy", "time since the question"): (0.5, 0.5, False),
+            ("time_accuracy", "time since the question"): (0.5, 0.0, 0.5),
+            ("answer_accuracy", "time since the question"): (0.5, 0.0, 0.5),
         },
         "polled": {
-            ("time_accuracy", "polls so far"): (0.5, 0.5, False),
-            ("time_accuracy", "polls left"): (1.0, 0.5, True),
-            ("answer_accuracy", "polls so far"): (0.5, 0.5, False),
-            ("answer_accuracy", "polls left"): (0.5, 0.5, False),
+            ("time_accuracy", "polls so far"): (0.5, 0.0, 0.5),
+            ("time_accuracy", "polls left"): (1.0, 0.0, 0.5),
+            ("answer_accuracy", "polls so far"): (0.5, 0.0, 0.5),
+            ("answer_accuracy", "polls left"): (0.5, 0.0, 0.5),
         },
         "official": {
-            ("time_accuracy", "polls so far"): (0.5, 0.5, False),
-            ("time_accuracy", "polls left"): (1.0, 0.5, True),
-            ("answer_accuracy", "polls so far"): (0.5, 0.5, False),
-            ("answer_accuracy", "polls left"): (1.0, 0.5, True),
+            ("time_accuracy", "polls so far"): (0.5, 0.0, 0.5),
+            ("time_accuracy", "polls left"): (1.0, 0.0, 0.5),
+            ("answer_accuracy", "polls so far"): (0.5, 0.0, 0.5),
+            ("answer_accuracy", "polls left"): (1.0, 0.0, 0.5),
         },
     }
 
@@ -187,6 +188,7 @@ def test_ovo_bench_leaks_follow_by_hand(tmp_path):
     first = leaks.rules["agrees from poll 1 on"]
     assert (first["SSR"], first["CRR"], first["forward"]) == (0.5, 0.5, pytest.approx(2 / 3))
     assert leaks.items == 7
+    assert "all_letters" not in {one.constant_name for one in leaks.values}
 
 
 def test_protocol_without_episodes_has_an_error(tmp_path):
@@ -201,10 +203,10 @@ def test_suites_without_prompts_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("copied", "constant", "leak"), [(0.6, 0.5, True), (0.5, 0.5, False), (None, 0.5, False), (0.5, None, False)]
+    ("copied", "constant", "above"), [(0.6, 0.5, True), (0.5, 0.5, False), (None, 0.5, False), (0.5, None, False)]
 )
-def test_leak_is_a_value_above_the_best_constant(copied, constant, leak):
-    assert LeakValue("v", "u", "r", copied, "c", constant).is_leak is leak
+def test_value_is_compared_with_the_best_plausible_constant(copied, constant, above):
+    assert LeakValue("v", "u", "r", copied, "c", constant, "e", 0.9).is_above_constant is above
 
 
 def test_command_prints_values_next_to_the_best_constant(tmp_path, capsys):
@@ -213,7 +215,7 @@ def test_command_prints_values_next_to_the_best_constant(tmp_path, capsys):
     assert evaluate(*asked) == 0
     shown = capsys.readouterr().out
     assert "agrees from 2 polls before the last on" in shown
-    assert "leak" in shown
+    assert "above" in shown
     assert evaluate(*asked, "--json", "-") == 0
     (protocol,) = json.loads(capsys.readouterr().out)["protocols"]
     assert (protocol["name"], protocol["reveals"], protocol["items"]) == ("official", ["gold_text", "horizon"], 2)
