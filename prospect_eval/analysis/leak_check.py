@@ -30,8 +30,10 @@ from prospect_eval.suites.suite import open_suite
 MODEL = "copying model"
 #: entries of `ReplayProtocol.reveals` that let the model know when polling ends
 END_REVEALED = frozenset({"horizon", "poll_count"})
-#: polls or seconds that a rule waits at most
-LONGEST_WAIT = 12
+#: polls or seconds that rules wait
+WAITS = (*range(1, 13), 15, 20, 30, 45, 60, 90, 120)
+#: polls or seconds before the end at which rules act
+BEFORE_END = range(12)
 PERIODS = (1, 2, 3, 5, 10, 20)
 _YES_NO = re.compile(r"\byes\b.*\bno\b", re.IGNORECASE | re.DOTALL)
 _NUMBER = re.compile(r"\bnumber\b", re.IGNORECASE)
@@ -142,17 +144,17 @@ class AnswerForms:
 
 def list_copy_rules(protocol: ReplayProtocol) -> list[CopyRule]:
     """The rules that a protocol lets the copying model follow."""
-    rules = [_agree_from(number) for number in range(1, LONGEST_WAIT + 1)]
+    rules = [_agree_from(number) for number in WAITS]
     end = bool(END_REVEALED & set(protocol.reveals))
     if end:
-        rules += [_agree_before_end(number) for number in range(LONGEST_WAIT)]
+        rules += [_agree_before_end(number) for number in BEFORE_END]
     if protocol.history == "gold":
         rules.append(CopyRule("repeats the last right answer of the history", HISTORY))
     if protocol.initiative == "autonomous":
-        rules = [_speak_after(seconds) for seconds in range(1, LONGEST_WAIT + 1)]
+        rules = [_speak_after(seconds) for seconds in WAITS]
         rules += [_speak_every(seconds) for seconds in PERIODS]
         if end:
-            rules += [_speak_before_end(seconds) for seconds in range(LONGEST_WAIT)]
+            rules += [_speak_before_end(seconds) for seconds in BEFORE_END]
     return rules
 
 
