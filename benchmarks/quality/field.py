@@ -6,8 +6,9 @@
 * NAME_cases, ovo_models_equal: cases with all values of the published scorer, and all cases. Without ``--reference`` these
   are null.
 * ovo_forward_constants: forward score of each constant answer to OVO-Bench, and the number of published models below it.
-* polls_speedup, frames_ratio, answers_equal: polls in one pass against a new stream for each poll, with OVO-Bench's poll times
-  from ``--reference`` or invented ones (`benchmarks.quality.polling_cost`).
+* polls_speedup, frames_ratio, answers_equal: polls in one pass against a new stream for each poll, on random videos of
+  OVO-Bench's forward tasks with its poll times from ``--reference``, or invented ones (`benchmarks.quality.polling_cost`).
+  frames_ratio_of_all_videos: the same ratio counted from the poll times of all videos.
 
 The last line of output is one JSON object.
 """
@@ -22,11 +23,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.quality.polling_cost import choose_episodes, invent_annotations, measure_polling_cost
+from benchmarks.quality.polling_cost import (
+    choose_episodes,
+    count_frames_ratio,
+    invent_annotations,
+    measure_polling_cost,
+)
 from benchmarks.quality.published_values import COMPARISONS, CaseCounts, score_ovo_models
 from prospect_core.util.errors import DataError
-from prospect_eval.suites.benchmark import open_benchmark
+from prospect_eval.suites.benchmark import ReadCounts, open_benchmark
 from prospect_eval.suites.constant_answers import rank_constant_answer
+from prospect_eval.suites.ovo_bench.annotations import OvoBenchAnnotations
 
 NO_REFERENCE = "no folder of reference values: give --reference FOLDER"
 FORWARD = "forward"
@@ -75,9 +82,11 @@ def measure_polls(reference: Path | None, videos: int) -> dict[str, Any]:
         annotations, times = open_benchmark("ovo_bench").read_annotations(reference / "ovo_bench"), "OVO-Bench"
     except DataError:
         annotations, times = invent_annotations(videos), "invented"
+    forward = OvoBenchAnnotations(tuple(annotations.forward), ReadCounts({}))
+    counted = {"all_tasks": count_frames_ratio(annotations), "forward_tasks": count_frames_ratio(forward)}
     with tempfile.TemporaryDirectory() as folder:
-        found = measure_polling_cost(choose_episodes(annotations, videos), Path(folder))
-    return {**found, "poll_times": times}
+        found = measure_polling_cost(choose_episodes(forward, videos), Path(folder))
+    return {**found, "poll_times": times, "polled_tasks": "forward", "frames_ratio_of_all_videos": counted}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -111,6 +111,15 @@ def choose_episodes(annotations: OvoBenchAnnotations, videos: int, seed: int = 0
     return [episodes[place] for place in sorted(chosen)]
 
 
+def count_frames_ratio(annotations: OvoBenchAnnotations) -> float:
+    """Count the frames of a new stream for each poll over those of one pass, at 1 frame a second, over all videos."""
+    recut = one_pass = 0
+    for episode in make_ovo_bench_episodes(annotations, ONE_PASS, UnknownLengths()).episodes:
+        recut += sum(episode.poll_frame(poll) + 1 for poll in episode.polls)
+        one_pass += episode.num_frames
+    return round(recut / one_pass, 3)
+
+
 def invent_annotations(videos: int, seed: int = 0) -> OvoBenchAnnotations:
     """Invent videos of one to five minutes with one to four questions, every second one with a counted activity too."""
     draw = random.Random(seed)
