@@ -82,8 +82,8 @@ def test_run_command_dry_run_writes_nothing(checkpoint, short_world, tmp_path, c
     assert evaluate("run", "--ckpt", checkpoint, "--data", short_world.root, "--output", out, "--dry-run") == 0
     text = capsys.readouterr().out
     assert "6 episodes of 2 videos: 6 to replay (0.05 h of video), 0 done" in text
-    assert f"into {out}" in text
-    assert "about " in text
+    assert f"output: {out}" in text
+    assert "estimated time: " in text
     assert not out.exists()
 
 
@@ -137,7 +137,7 @@ def test_sweep_command_dry_run_counts_runs(checkpoint, short_world, tmp_path, ca
     assert "9 runs of 6 episodes" in text
     assert "none, drop_all at 0.5 of the peak, drop_all at 700" in text
     assert "each also at speaking thresholds 0.3, 0.5" in text
-    assert "about " in text
+    assert "estimated time: " in text
     assert not out.exists()
 
 
@@ -159,7 +159,7 @@ def test_train_command_dry_run_leaves_nothing(world, tmp_path, capsys, monkeypat
     assert call(prospect, "train", "--dry-run", *given, "train.max_steps=1000", "eval.thresholds=true") == 0
     text = capsys.readouterr().out
     assert "encoding the features of 2 videos first: about " in text
-    assert "then 1,000 steps of " in text
+    assert "1,000 steps of " in text
     assert "replays of validation episodes to choose thresholds" in text
     assert not out.exists()
     assert not list((tmp_path / "cache").rglob("*.npy"))

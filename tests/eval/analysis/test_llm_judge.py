@@ -119,7 +119,7 @@ def test_judge_command_writes_scores_and_agreement(tmp_path, capsys, monkeypatch
     assert set(result["replies"]["unreadable"]) == {"no verdict"}
     assert 0 < result["replies"]["unreadable"]["no verdict"] < 4
     assert b"secret" not in first
-    assert "could not be read" in capsys.readouterr().out
+    assert "replies were unreadable" in capsys.readouterr().out
 
 
 def kept_replies() -> int:

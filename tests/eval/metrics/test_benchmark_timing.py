@@ -68,7 +68,7 @@ def test_benchmark_timing_silence_is_zero():
     ("reference", "reason"),
     [
         (episode(say(5.0)), "the episode names no OmniPro task (meta 'omnipro_task')"),
-        (omnipro("event_narration", say(5.0)), "the OmniPro task event_narration needs a judge of texts"),
+        (omnipro("event_narration", say(5.0)), "the OmniPro task event_narration needs an LLM judge of texts"),
         (omnipro("snapshot_counting", turn(5.0, count="two")), "a reference turn has no slot 'count'"),
         (omnipro("realtime_state_monitor", say(5.0)), "a reference turn has no slot 'state'"),
     ],

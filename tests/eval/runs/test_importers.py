@@ -151,7 +151,7 @@ def test_pareto_front_has_undominated_runs(tmp_path, capsys):
     assert pareto_front(runs[1:])["points"][0].share is None
     with pytest.raises(UserError, match="did you mean 'dst_head_jga'"):
         pareto_front(runs, "dst_head_jgo")
-    with pytest.raises(UserError, match="their data differs"):
+    with pytest.raises(UserError, match="different data"):
         pareto_front([*runs, placed(tmp_path / "other", "none", None, 1, 1, digest="x")])
     with pytest.raises(DataError, match="no cache"):
         pareto_front([placed(tmp_path / "blind", "none", None, None, 1)])
@@ -178,7 +178,7 @@ def test_compare_noise_floors_seeds_allow_other_models(tmp_path):
     body = read_json(folders[1] / "run.json")
     body["config"] |= {"model": "seed2", "model_digest": "x"}
     write_atomic(folders[1] / "run.json", dump_json(body))
-    with pytest.raises(UserError, match=r"model, model_digest differ\); --seeds allows"):
+    with pytest.raises(UserError, match=r"model, model_digest differ; --seeds allows"):
         compare_noise_floors(folders, all_metrics(TOOLS))
     assert compare_noise_floors(folders, all_metrics(TOOLS), seeds=True)["speaking_f1"] == 1.0
 

@@ -81,7 +81,7 @@ def test_import_delayed_references_are_reported(tmp_path):
     told = []
     read_imported_predictions(tmp_path / "theirs.jsonl", tell=told.append)
     (line,) = told
-    assert "wait for the frame after a user turn at the same time: 1, the first on frame 10" in line
+    assert "at the same time: 1, the first on frame 10" in line
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_proassist_stream_context_lengths_are_kept_or_reported():
     told = []
     assert read_proassist_result_stream(stream(*whole[:7]), "here", tell=told.append).cache_tokens == ()
     assert told == [
-        "here: context_length is left out: 7 frames have it, a value for every frame of the stream is needed"
+        "here: context_length is ignored: 7 frames have it, a value for every frame of the stream is needed"
     ]
 
 

@@ -57,7 +57,7 @@ def test_parallel_scoring_dead_process_is_reported(run_folder):
     with parallel.open_parallel_scoring_workers(sorted((run_folder / "episodes").iterdir()), None) as shards:
         for process in active_children():
             process.kill()
-        with pytest.raises(DataError, match="has died"):
+        with pytest.raises(DataError, match="scoring process died"):
             shards.ask("outline")
 
 

@@ -179,7 +179,7 @@ def test_compare_official_scores_equal_totals_are_identical():
 def test_compare_official_scores_few_videos_are_not_tested():
     found = compare_official_scores(BENCHMARK, scored(make_score([1, 2])), {"x": scored(make_score([9, 9]))}, ["a"])
     assert (found["x"][0].verdict, found["x"][0].p) == ("too few", None)
-    assert "with 2 videos" in found["x"][0].note
+    assert "only 2 videos" in found["x"][0].note
 
 
 def test_compare_official_scores_other_tasks_are_not_tested():

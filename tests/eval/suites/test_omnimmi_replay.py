@@ -185,7 +185,7 @@ def test_grounding_is_undefined_without_verdicts_and_scored_with_them(annotation
     record = answering_record(by_item(annotations, OFFICIAL)["sg/s.mp4"], OFFICIAL, lambda poll: poll.accepted[0])
     unjudged = score_omnimmi_records(annotations, [record])
     assert (unjudged.values["sg_accuracy"], unjudged.count("missing")) == (None, 1)
-    assert any("give a judge" in note for note in unjudged.notes)
+    assert any("give an LLM judge" in note for note in unjudged.notes)
     held = select_held_omnimmi_items(annotations, [record])
     results = read_omnimmi_records(held, [record])
     assert results.answers == {"sg/s.mp4": ("cutting", "frying")}

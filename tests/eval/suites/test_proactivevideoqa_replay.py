@@ -145,7 +145,7 @@ def test_replies_without_verdicts_leave_the_value_undefined(annotations):
     records = oracle_records(by_item(annotations, AUTONOMOUS).values(), AUTONOMOUS)
     score = score_proactivevideoqa_records(annotations, records)
     assert score.values["omega=0.5"] is None
-    assert any("give a judge" in note for note in score.notes)
+    assert any("give an LLM judge" in note for note in score.notes)
 
 
 def test_silence_and_words_outside_the_spans_need_no_judge(annotations):
@@ -183,6 +183,6 @@ def test_run_of_the_oracle_writes_undefined_values_with_a_reason(annotations, tm
     )
     assert (official["protocol"], official["missing_videos"]) == (OFFICIAL.describe(), 1)
     assert official["values"]["omega=0.5"]["value"] is None
-    assert any("give a judge" in note for note in official["notes"])
+    assert any("give an LLM judge" in note for note in official["notes"])
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text("utf-8"))["metrics"]
     assert metrics["span_f1"]["value"] == 1.0

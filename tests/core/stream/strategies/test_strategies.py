@@ -336,7 +336,7 @@ def test_registered_strategy_is_found_and_bounded(model, tokenizer, monkeypatch)
     ("thing", "message"),
     [
         (SimpleNamespace(name="x", keeps="", limited=True, writes=False), "neither rebuild"),
-        (SimpleNamespace(name="x"), "has no keeps, limited, writes"),
+        (SimpleNamespace(name="x"), "lacks keeps, limited, writes"),
         (replace(TOKEN_STRATEGIES[0], name="drop_all"), "'drop_all' is taken"),
     ],
 )
@@ -361,7 +361,7 @@ def test_strategies_command_lists_built_in(capsys):
 def test_token_strategy_dynamic_rope_raises(model, tokenizer, kind):
     model.config.text_config.rope_parameters = {"rope_type": kind, "rope_theta": 10000.0, "factor": 2.0}
     with pytest.raises(
-        UserError, match=rf"strategy 'keydiff': keeps keys in other places, which .* of type '{kind}' do not"
+        UserError, match=rf"strategy 'keydiff': moves keys in the cache, which .* of type '{kind}' do not"
     ):
         VLMStreamRunner(model, tokenizer, Knobs("keydiff", 10**6))
     # a rebuilt prompt is read from its tokens, so no key moves

@@ -74,7 +74,7 @@ def test_patch_captions_label_nothing_else(builder, clip):
 
 
 def test_patch_captions_other_shape_raises(builder, clip):
-    for text, line in (("a, b", "tells of 2 places, a frame has 4 tokens"), ("qqqqzzzz", "no word of 'qqqqzzzz'")):
+    for text, line in (("a, b", "describes 2 places, a frame has 4 tokens"), ("qqqqzzzz", "no word of 'qqqqzzzz'")):
         wrong = replace(clip, events=(replace(clip.events[0], text=text),))
         with pytest.raises(DataError, match=line):
             patch_caption_sequence(builder, wrong, random.Random(0))

@@ -88,7 +88,11 @@ def test_practice_commands_write_datasets(tmp_path, capsys):
     assert run("workbench", "--output", tmp_path / "alike", "--alike", *few)[0] == 0
     assert next(Dataset.open(tmp_path / "alike").episodes("train")).id == "train-0-0000-alike.no_talk"
     code, text = run("workbench", "--output", tmp_path / "long", "--alike", "--test-long", 1, capsys=capsys)
-    assert (code, "alike: test_long has tasks of more steps" in text, (tmp_path / "long").exists()) == (2, True, False)
+    assert (code, "alike: test_long has tasks with more steps" in text, (tmp_path / "long").exists()) == (
+        2,
+        True,
+        False,
+    )
     assert run("captions", "--output", tmp_path / "captions", "--count", 2)[0] == 0
     assert [len(e.utterances()) for e in Dataset.open(tmp_path / "captions").episodes("train")] == [24, 24]
     assert run("captions", "--output", tmp_path / "map", "--count", 1, "--tells", "map")[0] == 0
