@@ -121,15 +121,14 @@ def count_frames_ratio(annotations: OvoBenchAnnotations) -> float:
 
 
 def invent_annotations(videos: int, seed: int = 0) -> OvoBenchAnnotations:
-    """Invent videos of one to five minutes with one to four questions, every second one with a counted activity too."""
+    """Invent videos of one to five minutes with one to four questions and a counted activity."""
     draw = random.Random(seed)
     items: list[ChoiceItem | CountItem] = []
     for number in range(videos):
         video, length = f"invented/{number}.mp4", draw.randint(60, 300)
         for _ in range(draw.randint(1, 4)):
             items.append(_invent_choice(len(items), video, draw.randint(5, length)))
-        if number % 2:
-            items.append(_invent_count(len(items), video, sorted(draw.sample(range(5, length), 8))))
+        items.append(_invent_count(len(items), video, sorted(draw.sample(range(5, length), 8))))
     return OvoBenchAnnotations(tuple(items), ReadCounts({}))
 
 

@@ -66,7 +66,7 @@ def test_generate_workbench_fewer_pictures_show_same_frames(world, tmp_path):
     ]
     # encoded with other pictures in between
     assert np.abs(frames[0] - frames[1]).mean() < 2
-    with pytest.raises(UserError, match="video_fps=3: 2 frames a second are read; give a multiple of that"):
+    with pytest.raises(UserError, match="video_fps=3: give a multiple of 2, because 2 frames per second are read"):
         generate_workbench(tmp_path / "odd", 7, {"train": 1}, video_fps=3)
 
 

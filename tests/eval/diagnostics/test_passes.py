@@ -213,4 +213,4 @@ def test_run_command_keeps_both_passes(checkpoint, short_world, tmp_path, capsys
     capsys.readouterr()
     args = ("run", "--ckpt", "baseline:oracle", "--data", short_world.root, "--output", tmp_path / "b", "--latency", 1)
     assert evaluate(*args) == 2
-    assert "no checkpoint" in one_line(capsys)
+    assert "is not a checkpoint" in one_line(capsys)

@@ -61,7 +61,20 @@ def test_commands_that_replay_accept_dtype(checkpoint, short_world, tmp_path):
     assert evaluate("calibrate", *given) == 0
     assert evaluate("sweep", *given, "--output", tmp_path / "sweep", "--strategies", "none") == 0
     video = short_world.video(next(short_world.episodes("test")).video)
-    watched = ("watch", video, "--ckpt", checkpoint, "--goal", "tidy up", "--speed", 1000, "--dtype", "bfloat16")
+    watched = (
+        "watch",
+        video,
+        "--ckpt",
+        checkpoint,
+        "--goal",
+        "tidy up",
+        "--step",
+        "wipe",
+        "--speed",
+        1000,
+        "--dtype",
+        "bfloat16",
+    )
     assert call(prospect, *watched, "--output", tmp_path / "watch.jsonl") == 0
 
 

@@ -228,7 +228,7 @@ def test_score_command_unnamed_dataset_reports_window(tmp_path, monkeypatch):
         result = CliRunner().invoke(prospect_eval, ["score", "theirs.json", "--output", name, *options])
         assert result.exit_code == 0, result.output
         value = read_json(tmp_path / name / "metrics.json")["metrics"]["matched_f1"]
-        return value["value"], "1 of 1 stream name no data set" in result.output, value["signature"]
+        return value["value"], "1 of 1 stream name no dataset" in result.output, value["signature"]
 
     assert f1("plain")[:2] == (1.0, True)
     assert f1("named", "--dataset", "assembly101")[:2] == (0.0, False)
