@@ -150,7 +150,8 @@ class VLMStreamRunner:
             question: The question.
             choices: Texts of the choices A, B, ...; empty for a free answer.
             max_tokens: Maximum tokens of the answer; the model's limit of replies if None.
-            keep: Whether question and answer become part of the stream.
+            keep: Whether question and answer become part of the stream. The context may then exceed
+                its budget until the next frame.
         """
         stream = self.stream
         context, frame = stream.context, stream.frame - 1

@@ -9,6 +9,7 @@ from typing import Any
 
 from prospect_core.util.errors import UserError, require_choice
 from prospect_eval.scoring.official_scores import (
+    PUBLISHED_PROTOCOL,
     OfficialScoring,
     read_official_scores,
     restore_official_score,
@@ -135,7 +136,7 @@ def _protocol_notes(scorings: dict[str, OfficialScoring]) -> list[str]:
 
     Published files do not state their protocol; a note says that it is assumed to be equal.
     """
-    runs = {name: scoring.protocol for name, scoring in scorings.items() if not scoring.constants}
+    runs = {name: scoring.protocol for name, scoring in scorings.items() if scoring.protocol != PUBLISHED_PROTOCOL}
     if len(set(runs.values())) > 1:
         shown = "; ".join(f"{name}: {protocol}" for name, protocol in runs.items())
         raise UserError(f"runs under different protocols are not comparable ({shown})")

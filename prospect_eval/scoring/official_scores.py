@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 FILE = "official.json"
 SCHEMA = 1
+#: protocol of published result files
+PUBLISHED_PROTOCOL = "as published; the files do not say how the model was asked"
 
 
 @dataclass(frozen=True)
@@ -176,4 +178,4 @@ def score_published_results(name: str, root: Path, paths: Sequence[Path], model:
     constants = {
         constant: benchmark.score(annotations, make(annotations)) for constant, make in benchmark.constants.items()
     }
-    return OfficialScoring(benchmark, score, constants, "as published; the files do not say how the model was asked")
+    return OfficialScoring(benchmark, score, constants, PUBLISHED_PROTOCOL)

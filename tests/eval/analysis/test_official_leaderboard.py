@@ -67,3 +67,15 @@ def test_score_of_published_files_writes_official_json(published, tmp_path):
     written = json.loads((tmp_path / "out" / "official.json").read_text("utf-8"))
     assert written["values"]["backward"]["value"] == 0.5
     assert json.loads(done.stdout)["values"] == written["values"]
+
+
+def test_leaderboard_of_a_run_and_published_files_notes_the_unknown_protocol(published, tmp_path):
+    command = ["score", str(published / "results" / "half"), "--suite", "ovo_bench", "--data", str(published)]
+    run = tmp_path / "run"
+    assert CliRunner().invoke(prospect_eval, [*command, "--output", str(run)]).exit_code == 0
+    stored = json.loads((run / "official.json").read_text("utf-8"))
+    (run / "official.json").write_text(json.dumps({**stored, "protocol": "polled"}))
+    board = make_official_leaderboard("ovo_bench", published, [run, published / "results" / "good"], "backward")
+    assert board.notes == (
+        "the protocol of good is not stated in their files: the comparison assumes that it is equal",
+    )
