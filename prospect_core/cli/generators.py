@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -66,18 +67,31 @@ def workbench_command(
     print_line(f"{output}: {describe_generator_splits(dataset)}")
 
 
+def add_pretraining_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --output, --seed, --count and --steps, which all commands for pretraining data have."""
+    for option in reversed(
+        (
+            click.option("--output", required=True, type=click.Path(path_type=Path), help="Dataset folder to create."),
+            click.option("--seed", default=0, show_default=True, help="Random seed."),
+            click.option(
+                "--count", default=2000, show_default=True, type=click.IntRange(min=1), help="Number of episodes."
+            ),
+            click.option(
+                "--steps",
+                nargs=2,
+                type=click.IntRange(2, 16),
+                default=(4, 12),
+                show_default=True,
+                help="Fewest and most steps per task.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
 @click.command("practice")
-@click.option("--output", required=True, type=click.Path(path_type=Path), help="Dataset folder to create.")
-@click.option("--seed", default=0, show_default=True, help="Random seed.")
-@click.option("--count", default=2000, show_default=True, type=click.IntRange(min=1), help="Number of episodes.")
-@click.option(
-    "--steps",
-    nargs=2,
-    type=click.IntRange(2, 16),
-    default=(4, 12),
-    show_default=True,
-    help="Fewest and most steps per task.",
-)
+@add_pretraining_options
 @click.option("--telling", is_flag=True, help="Generate only user turns that name the current step, on every frame.")
 def practice_command(output: Path, seed: int, count: int, steps: tuple[int, int], telling: bool) -> None:
     """Generate dense dialogue over a blank video, to pretrain reading.
@@ -92,17 +106,7 @@ def practice_command(output: Path, seed: int, count: int, steps: tuple[int, int]
 
 
 @click.command("captions")
-@click.option("--output", required=True, type=click.Path(path_type=Path), help="Dataset folder to create.")
-@click.option("--seed", default=0, show_default=True, help="Random seed.")
-@click.option("--count", default=2000, show_default=True, type=click.IntRange(min=1), help="Number of episodes.")
-@click.option(
-    "--steps",
-    nargs=2,
-    type=click.IntRange(2, 16),
-    default=(4, 12),
-    show_default=True,
-    help="Fewest and most steps per task.",
-)
+@add_pretraining_options
 @click.option("--level", default="normal", show_default=True, help="Difficulty: easy, normal or hard.")
 @click.option(
     "--tells",
