@@ -131,6 +131,31 @@ class PolledAnswer:
 
 
 @dataclass(frozen=True)
+class PredictedMistake:
+    """A mistake of the filmed person that the model reports.
+
+    Attributes:
+        frame: Video frame on which it was decided.
+        step: Id of the step in which it happens; empty if the model names none.
+        tag: Kind of the mistake; empty if the model names none.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
+    frame: int
+    step: str = ""
+    tag: str = ""
+
+
+@dataclass(frozen=True)
+class PredictedNextStep:
+    """From this video frame on, until the next such entry, the model expects this step to start next."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
+    frame: int
+    step: str
+
+
+@dataclass(frozen=True)
 class ReplayProtocol:
     """Rules of a replay. Numbers of different protocols are never compared.
 
@@ -211,7 +236,7 @@ class EpisodeRecord:
 
     ``state_probs`` has shape (frames, steps, 3) over (not_started, in_progress, completed). The
     arrays of a model without probabilities are empty; metrics that need them are then undefined,
-    never zero. ``unseen`` lists where the stream exceeded the lengths of its model's training.
+    never zero. ``mistake_prob`` is the probability that the person is making a mistake. ``unseen`` lists where the stream exceeded the lengths of its model's training.
     """
 
     __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
@@ -219,6 +244,7 @@ class EpisodeRecord:
         "speaking_prob",
         "update_prob",
         "state_probs",
+        "mistake_prob",
         "cache_tokens",
         "cache_bytes",
     )
@@ -239,6 +265,9 @@ class EpisodeRecord:
     error: str = ""
     unseen: tuple[UnseenLength, ...] = ()
     answers: tuple[PolledAnswer, ...] = ()
+    mistake_prob: tuple[float, ...] = ()
+    mistakes: tuple[PredictedMistake, ...] = ()
+    next_steps: tuple[PredictedNextStep, ...] = ()
 
     def tracked_states(self) -> list[tuple[int, DialogState]]:
         """Return [(frame, tracked state from this frame)], starting with the initial state.
@@ -257,11 +286,11 @@ class EpisodeRecord:
         episode, out = self.episode, []
         if self.schema != SCHEMA:
             return [f"{episode.id}: record schema {self.schema} is not {SCHEMA}"]
-        for name in ("speaking_prob", "update_prob", "state_probs", "cache_tokens", "cache_bytes"):
+        for name in self.__arrays__:
             length = len(getattr(self, name))
             if length not in (0, episode.num_frames):
                 out.append(f"{episode.id}: {name} has {length} entries for {episode.num_frames} frames")
-        for name in ("speaking_prob", "update_prob"):
+        for name in ("speaking_prob", "update_prob", "mistake_prob"):
             wrong = next((p for p in getattr(self, name) if not 0 <= p <= 1), None)
             if wrong is not None:
                 out.append(f"{episode.id}: {name} holds {wrong:g}; probabilities are 0 to 1")
@@ -271,7 +300,7 @@ class EpisodeRecord:
             if len(row) != len(episode.task.steps):
                 out.append(f"{episode.id}: state_probs has {len(row)} steps, the task {len(episode.task.steps)}")
                 break
-        for kind in ("utterances", "transitions", "refusals", "compressions"):
+        for kind in ("utterances", "transitions", "refusals", "compressions", "mistakes", "next_steps"):
             frames = [item.frame for item in getattr(self, kind)]
             if frames != sorted(frames):
                 out.append(f"{episode.id}: {kind} are not in order of their frames")
@@ -279,6 +308,9 @@ class EpisodeRecord:
                 out.append(f"{episode.id}: {kind} lie outside frames {episode.start_frame}..{episode.end_frame - 1}")
         if len({u.frame for u in self.utterances}) != len(self.utterances):
             out.append(f"{episode.id}: two utterances on one frame")
+        named = {item.step for item in self.mistakes if item.step} | {item.step for item in self.next_steps}
+        if unknown := sorted(named - set(episode.task.step_ids)):
+            out.append(f"{episode.id}: a predicted mistake or next step names step {unknown[0]!r}, not of this task")
         out += self._answer_problems()
         try:
             self.tracked_states()
@@ -392,6 +424,10 @@ def serialize_record_for_digest(record: EpisodeRecord) -> bytes:
     }
     if record.answers:
         body["answers"] = [[answer.poll, answer.text, answer.cut] for answer in record.answers]
+    if record.mistakes:
+        body["mistakes"] = [[mistake.frame, mistake.step, mistake.tag] for mistake in record.mistakes]
+    if record.next_steps:
+        body["next_steps"] = [[item.frame, item.step] for item in record.next_steps]
     return json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
 
 

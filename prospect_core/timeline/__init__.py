@@ -8,6 +8,8 @@ Conventions (all frame numbers are indices into the video sampled at ``fps``):
   fps)`` are known.
 * A transition at ``t`` is decided at ``ceil(t * fps)``, an assistant turn at ``floor(t * fps)``. A
   user turn comes right after frame ``floor(t * fps)``; every later event waits for the next frame.
+* The state of a step follows from its occurrences by the rule of
+  `prospect_core.timeline.occurrences`.
 * A poll at ``t`` is asked right after frame ``floor(t * fps)``.
 * Times are decimals as in the annotation, and ``t * fps`` is computed exactly.
 """
@@ -23,6 +25,8 @@ from prospect_core.timeline.events import (
     sort_timeline_events,
 )
 from prospect_core.timeline.frame_times import TimelineError, exact_fraction, frame_ceil, frame_floor
+from prospect_core.timeline.mistakes import Mistake
+from prospect_core.timeline.occurrences import StepOccurrence, make_occurrence_transitions
 from prospect_core.timeline.polls import CandidateInterval, Poll
 from prospect_core.timeline.task import Step, Task
 
@@ -38,8 +42,10 @@ __all__ = [
     "Episode",
     "Event",
     "EventKind",
+    "Mistake",
     "Poll",
     "Step",
+    "StepOccurrence",
     "StepState",
     "Task",
     "TimelineError",
@@ -47,5 +53,6 @@ __all__ = [
     "exact_fraction",
     "frame_ceil",
     "frame_floor",
+    "make_occurrence_transitions",
     "sort_timeline_events",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -18,7 +17,15 @@ from prospect_core.timeline.annotation_checks import (
 from prospect_core.timeline.dialog_state import Change, DialogState
 from prospect_core.timeline.events import KIND_ORDER, Decision, Event, Utterance
 from prospect_core.timeline.frame_times import TimelineError, exact_fraction, frame_ceil, frame_floor
+from prospect_core.timeline.mistakes import Mistake
+from prospect_core.timeline.occurrences import StepOccurrence
 from prospect_core.timeline.polls import CandidateInterval, Poll
+from prospect_core.timeline.procedure_checks import (
+    list_mistake_problems,
+    list_occurrence_problems,
+    list_task_problems,
+    list_transition_contradictions,
+)
 from prospect_core.timeline.task import STRICT, Task
 
 
@@ -53,6 +60,8 @@ class Episode:
     participant: str = ""
     polls: tuple[Poll, ...] = ()
     candidates: tuple[CandidateInterval, ...] = ()
+    occurrences: tuple[StepOccurrence, ...] = ()
+    mistakes: tuple[Mistake, ...] = ()
 
     @property
     def num_frames(self) -> int:
@@ -142,6 +151,14 @@ class Episode:
         start = max(self.start_frame, frame_ceil(interval.start, self.fps))
         return range(start, max(start, min(frame_ceil(interval.end, self.fps), self.end_frame)))
 
+    def span_frames(self, span: tuple[float, float]) -> range:
+        """Return the decision frames of a span in seconds, from its start to its end, at least one.
+
+        They begin and end where transitions at these times are decided.
+        """
+        first, last = (max(self.start_frame, min(frame_ceil(time, self.fps), self.end_frame - 1)) for time in span)
+        return range(first, last + 1)
+
     def state_at(self, frame: int) -> DialogState:
         """Return the state after all decisions up to ``frame``; ``start_frame - 1`` gives the initial state."""
         return self.states_by_change(until=frame)[-1][1]
@@ -171,7 +188,8 @@ class Episode:
 
         Its events keep their decision frames. Its initial state follows from all decisions before
         ``start``. A poll belongs to the clip with its frame, a candidate interval to the clip with
-        its start.
+        its start. An occurrence or a mistake belongs to each clip that it overlaps, a mistake without
+        a time to the clip with the last frame.
 
         Raises:
             TimelineError: If the frames are not inside the episode.
@@ -192,7 +210,15 @@ class Episode:
             file_order=True,
             polls=polls,
             candidates=candidates,
+            occurrences=tuple(item for item in self.occurrences if self._overlaps((item.start, item.end), start, end)),
+            mistakes=tuple(item for item in self.mistakes if self._overlaps(item.span, start, end)),
         )
+
+    def _overlaps(self, span: tuple[float, float] | None, start: int, end: int) -> bool:
+        if span is None:
+            return end == self.end_frame
+        frames = self.span_frames(span)
+        return frames[0] < end and start <= frames[-1]
 
     def problems(self) -> list[str]:
         """Return the faults of this annotation, one line each; empty if there are none."""
@@ -201,14 +227,17 @@ class Episode:
         if self.start_frame < 0 or self.end_frame <= self.start_frame:
             return [f"{self.id}: frames {self.start_frame}..{self.end_frame} are empty or negative"]
         steps = self.task.step_ids
-        repeated = sorted(step for step, count in Counter(steps).items() if count > 1)
-        out = [f"{self.id}: step id {step!r} appears twice" for step in repeated]
+        out = [*list_task_problems(self.id, self.task)]
         if self.initial is not None and self.initial.step_ids != steps:
             return [*out, f"{self.id}: the initial state names steps {self.initial.step_ids}, the task has {steps}"]
         span = EpisodeSpan(self.id, self.fps, self.start_frame, self.end_frame, steps)
         out += list_event_problems(span, self.events)
         out += list_poll_problems(span, self.polls)
         out += list_candidate_problems(span, self.candidates)
+        out += list_occurrence_problems(self.id, self.task, self.occurrences)
+        out += list_mistake_problems(self.id, self.task, self.mistakes)
+        if not self.file_order:
+            out += list_transition_contradictions(self.id, self.task, self.occurrences, self.events)
         keys = [(exact_fraction(e.time), KIND_ORDER[e.kind]) for e in self.events]
         if not self.file_order and keys != sorted(keys):
             out.append(f"{self.id}: events are not ordered by (time; user, transition, assistant)")

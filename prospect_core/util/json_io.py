@@ -26,12 +26,18 @@ OMITTED_WHEN_EMPTY = frozenset(
         "answers_to",
         "candidates",
         "group",
+        "mistake_prob",
+        "mistakes",
+        "next_steps",
+        "occurrences",
         "open_until",
+        "order_edges",
         "participant",
         "polls",
         "protocol",
         "recording",
         "reply_span",
+        "substeps",
     }
 )
 _EMPTY: tuple[object, ...] = (None, "", (), [], {})

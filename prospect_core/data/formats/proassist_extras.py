@@ -2,22 +2,37 @@
 
     prospect data export data/workbench --output rows && prospect data import rows/test.jsonl --output again
 
-Steps, transitions, slots, questions, accepted values and alternative wordings are under
-``metadata["prospect"]``, which ProAssist's readers ignore. The turns come from the row; a row whose
-turns contradict the extras is refused.
+Steps, transitions, slots, questions, accepted values, alternative wordings, polls, occurrences and
+mistakes are under ``metadata["prospect"]``, which ProAssist's readers ignore. The turns come from
+the row; a row whose turns contradict the extras is refused.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
-from prospect_core.timeline import CandidateInterval, DialogState, Episode, Event, Poll, Step, Task
+from prospect_core.timeline import (
+    CandidateInterval,
+    DialogState,
+    Episode,
+    Event,
+    Mistake,
+    Poll,
+    Step,
+    StepOccurrence,
+    Task,
+)
 from prospect_core.util.errors import UserError
 from prospect_core.util.json_io import dump_json, load_json
 
 KEY = "prospect"
+ItemT = TypeVar("ItemT")
+#: lists of an episode and of its task, which rows have only if they are not empty
+_LISTS = ("polls", "candidates", "occurrences", "mistakes")
+_TASK_LISTS = ("order_edges", "substeps")
 
 
 def collect_proassist_extras(episode: Episode) -> dict[str, Any]:
@@ -31,7 +46,8 @@ def collect_proassist_extras(episode: Episode) -> dict[str, Any]:
         "file_order": episode.file_order,
         "meta": episode.meta,
         **{key: value for key in ("recording", "participant") if (value := getattr(episode, key))},
-        **{key: json.loads(dump_json(value)) for key in ("polls", "candidates") if (value := getattr(episode, key))},
+        **{key: json.loads(dump_json(value)) for key in _LISTS if (value := getattr(episode, key))},
+        **{key: json.loads(dump_json(value)) for key in _TASK_LISTS if (value := getattr(episode.task, key))},
     }
 
 
@@ -60,21 +76,33 @@ def restore_proassist_extras(episode: Episode, extra: dict[str, Any]) -> Episode
     restored = replace(
         episode,
         id=extra["id"],
-        task=Task(episode.task.goal, tuple(Step(*step) for step in extra["steps"]), extra["knowledge"]),
+        task=Task(
+            episode.task.goal,
+            tuple(Step(*step) for step in extra["steps"]),
+            extra["knowledge"],
+            tuple((before, after) for before, after in extra.get("order_edges", ())),
+            tuple(Step(**substep) for substep in extra.get("substeps", ())),
+        ),
         events=tuple(events),
         initial=None if initial is None else load_json(DialogState, dump_json(initial), "metadata.prospect"),
         file_order=extra["file_order"],
         meta=extra["meta"],
         recording=extra.get("recording", ""),
         participant=extra.get("participant", ""),
-        polls=tuple(Poll(**_lists_as_tuples(poll)) for poll in extra.get("polls", ())),
-        candidates=tuple(CandidateInterval(**interval) for interval in extra.get("candidates", ())),
+        polls=_restore_list(Poll, extra, "polls"),
+        candidates=_restore_list(CandidateInterval, extra, "candidates"),
+        occurrences=_restore_list(StepOccurrence, extra, "occurrences"),
+        mistakes=_restore_list(Mistake, extra, "mistakes"),
     )
     restored = load_json(Episode, dump_json(restored), "metadata.prospect")
     said = [d.frame for d in restored.decisions() if d.event.kind != "transition"]
     if said != [event.frame for event in episode.events]:
         raise UserError("the frames of the row's turns do not match metadata.prospect")
     return restored
+
+
+def _restore_list(kind: Callable[..., ItemT], extra: dict[str, Any], key: str) -> tuple[ItemT, ...]:
+    return tuple(kind(**_lists_as_tuples(item)) for item in extra.get(key, ()))
 
 
 def _with_tuples(item: dict[str, Any]) -> dict[str, Any]:

@@ -124,8 +124,8 @@ def _score_alerts(item: AlertItem, predictions: Mapping[str, AlertPrediction], a
             # precision and IoU are only defined where predictions are lists
             "pa/list items": float(as_lists),
             "pa/first inside": float(bool(inside) and inside[0]),
-            "pa/precision": sum(inside) / len(inside) if inside else 0.0,
-            "pa/iou": _overlap_share(alerts, item) if alerts else 0.0,
+            "pa/precision": sum(inside) / len(inside) if inside and as_lists else 0.0,
+            "pa/iou": _overlap_share(alerts, item) if alerts and as_lists else 0.0,
         }
     return ItemScore(id=item.id, video=item.source_video, task="pa", totals=totals, status=status)
 

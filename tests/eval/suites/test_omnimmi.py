@@ -212,6 +212,10 @@ def test_score_omnimmi_alerts_number_is_one_alert():
     assert any("numbers among lists" in note for note in found.notes)
 
 
+def test_score_omnimmi_alerts_numbers_only_have_no_precision():
+    assert defined(score_lines([alert(50)])) == {"pa_accuracy": 1.0}
+
+
 def test_score_omnimmi_alerts_empty_span_is_noted():
     found = score_lines([alert([40], span=(40, 40))])
     assert defined(found) == {"pa_accuracy": 1.0, "pa_precision": 1.0, "pa_iou": 0.0}
