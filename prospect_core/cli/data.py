@@ -67,23 +67,28 @@ def data_validate_command(root: Path, accept: bool, benchmark: str | None, json_
 
 
 @data_command_group.command("stats")
-@click.argument("root", type=click.Path(path_type=Path))
+@click.argument("roots", metavar="ROOT...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @json_option
-def data_stats_command(root: Path, json_: str | None) -> None:
-    """Print counts and rates of every split."""
+def data_stats_command(roots: tuple[Path, ...], json_: str | None) -> None:
+    """Print counts and rates of every split of one or several datasets, one column each."""
     from rich.table import Table
 
     from prospect_core.data.dataset import Dataset
     from prospect_core.data.stats import compute_dataset_stats
     from prospect_core.util.processes import count_cores
 
-    dataset, columns = Dataset.open(root), {}
+    datasets, columns = [Dataset.open(root) for root in roots], {}
+    names = [dataset.info.name for dataset in datasets]
+    if len(set(names)) < len(names):
+        names = [str(root) for root in roots]
     with progress_bars() as advance:
-        for split in dataset.splits:
-            columns[split] = compute_dataset_stats(dataset, split, count_cores(), partial(advance, split))
+        for name, dataset in zip(names, datasets, strict=True):
+            for split in dataset.splits:
+                column = split if len(datasets) == 1 else f"{name} {split}"
+                columns[column] = compute_dataset_stats(dataset, split, count_cores(), partial(advance, column))
     if not print_json_option(json_, lambda: columns):
         return
-    table = Table("", *columns, title=f"{dataset.info.name} {dataset.info.version}")
+    table = Table("", *columns, title=", ".join(f"{one.info.name} {one.info.version}" for one in datasets))
     for key in dict.fromkeys(key for values in columns.values() for key in values):
         table.add_row(key, *(_cell(values.get(key, "")) for values in columns.values()))
     make_console().print(table)

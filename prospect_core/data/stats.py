@@ -1,4 +1,4 @@
-"""Statistics of a split: episodes, videos, hours, turns, words, speaking frames, steps, transitions.
+"""Statistics of a split: episodes, videos, hours, turns, words, speaking frames, and how steps are done.
 
 Episodes are counted in parts as they are read, and the counts are added; none stays in memory.
 """
@@ -12,6 +12,7 @@ from statistics import median
 from typing import Any
 
 from prospect_core.data.dataset import Dataset
+from prospect_core.data.procedure_stats import ProcedureTally
 from prospect_core.parallel.process_pool import map_in_process_pool
 from prospect_core.timeline import Episode
 
@@ -28,12 +29,14 @@ class Tally:
         seconds: Length of each episode.
         videos: Seconds by video.
         user_types: Episodes by user type.
+        procedure: Counts over the steps.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
     videos: dict[str, float] = field(default_factory=dict)
     user_types: Counter[str] = field(default_factory=Counter)
+    procedure: ProcedureTally = field(default_factory=ProcedureTally)
 
     def add(self, episode: Episode) -> None:
         """Count one more episode."""
@@ -41,6 +44,7 @@ class Tally:
         told = [event.progress for event in episode.events if event.progress]
         length = episode.num_frames / episode.fps
         self.seconds.append(length)
+        self.procedure.add(episode)
         self.videos[episode.video] = length
         self.user_types[episode.user_type or "-"] += 1
         self.counts.update(
@@ -62,6 +66,7 @@ class Tally:
         self.seconds += other.seconds
         self.videos |= other.videos
         self.user_types += other.user_types
+        self.procedure.merge(other.procedure)
 
     def table(self) -> dict[str, Any]:
         """Return names and values in display order."""
@@ -87,6 +92,7 @@ class Tally:
             "speaking frames (%)": round(100 * n["turns"] / n["frames"], 2),
             "responsive turns (%)": round(100 * n["responsive"] / max(1, n["turns"]), 1),
             "user types": dict(sorted(self.user_types.items())),
+            **self.procedure.table(),
         }
 
 

@@ -26,7 +26,7 @@ from prospect_core.timeline.events import (
 )
 from prospect_core.timeline.frame_times import TimelineError, exact_fraction, frame_ceil, frame_floor
 from prospect_core.timeline.mistakes import Mistake
-from prospect_core.timeline.occurrences import StepOccurrence, make_occurrence_transitions
+from prospect_core.timeline.occurrences import StepOccurrence, StepSpan, find_step_spans, make_occurrence_transitions
 from prospect_core.timeline.polls import CandidateInterval, Poll
 from prospect_core.timeline.task import Step, Task
 
@@ -46,11 +46,13 @@ __all__ = [
     "Poll",
     "Step",
     "StepOccurrence",
+    "StepSpan",
     "StepState",
     "Task",
     "TimelineError",
     "Utterance",
     "exact_fraction",
+    "find_step_spans",
     "frame_ceil",
     "frame_floor",
     "make_occurrence_transitions",

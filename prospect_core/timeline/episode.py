@@ -18,7 +18,7 @@ from prospect_core.timeline.dialog_state import Change, DialogState
 from prospect_core.timeline.events import KIND_ORDER, Decision, Event, Utterance
 from prospect_core.timeline.frame_times import TimelineError, exact_fraction, frame_ceil, frame_floor
 from prospect_core.timeline.mistakes import Mistake
-from prospect_core.timeline.occurrences import StepOccurrence
+from prospect_core.timeline.occurrences import StepOccurrence, StepSpan, find_step_spans
 from prospect_core.timeline.polls import CandidateInterval, Poll
 from prospect_core.timeline.procedure_checks import (
     list_mistake_problems,
@@ -133,6 +133,14 @@ class Episode:
     def transitions(self) -> list[tuple[int, str, Change]]:
         """Return the reference transitions as (frame, step id, change), in order."""
         return [(d.frame, d.event.step, d.event.change) for d in self.decisions() if d.event.change]
+
+    def step_spans(self) -> list[StepSpan]:
+        """Return the spans of frames in which steps are in progress, in order of their first frames."""
+        begun = [] if self.initial is None else zip(self.initial.step_ids, self.initial.states, strict=True)
+        before: list[tuple[int, str, Change]] = [
+            (self.start_frame, step, "start") for step, state in begun if state == "in_progress"
+        ]
+        return find_step_spans([*before, *self.transitions()], self.end_frame)
 
     def user_turns(self) -> list[tuple[int, Event]]:
         """Return the user turns as (frame after which the text comes, event), in order."""

@@ -17,7 +17,7 @@ it is resumed, as it does before a repetition.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from typing import ClassVar
@@ -84,3 +84,43 @@ def make_occurrence_transitions(occurrences: Iterable[StepOccurrence]) -> tuple[
         Event(name, time, "transition", step=step, change=change)
         for name, (time, step, change) in zip(names, ordered, strict=False)
     )
+
+
+@dataclass(frozen=True)
+class StepSpan:
+    """A span of frames in which a step is in progress: ``first .. end - 1``."""
+
+    step: str
+    first: int
+    end: int
+
+    @property
+    def frames(self) -> int:
+        """Number of frames; 0 for a step that is completed on the frame of its start."""
+        return self.end - self.first
+
+
+def find_step_spans(transitions: Iterable[tuple[int, str, Change]], end_frame: int) -> list[StepSpan]:
+    """Return the spans between the start (or reopening) of a step and its completion.
+
+    The states of steps follow from them as well as from transitions, so predictions and references
+    have the same form.
+
+    Args:
+        transitions: (frame, step id, change) in order; the changes of each step are legal.
+        end_frame: Frame after the last one, where open spans end.
+
+    Returns:
+        The spans in order of their first frames; at equal frames in the order of the transitions.
+    """
+    return sorted(_pair_changes(transitions, end_frame), key=lambda span: span.first)
+
+
+def _pair_changes(transitions: Iterable[tuple[int, str, Change]], end_frame: int) -> Iterator[StepSpan]:
+    begun: dict[str, int] = {}
+    for frame, step, change in transitions:
+        if change != "complete":
+            begun[step] = frame
+        elif step in begun:
+            yield StepSpan(step, begun.pop(step), frame)
+    yield from (StepSpan(step, first, end_frame) for step, first in begun.items())

@@ -34,6 +34,7 @@ NEEDS = {
     r"my_strategy --budget|my_adapter:": "the new package installed (tests/integration/test_scaffold.py)",
     r"--(suite|benchmark) (ovo_bench|ovo_timing|streamingbench)": "the annotations of a published benchmark",
     r"--(suite|benchmark) (egoproactive|omnimmi|proactivevideoqa)": "the annotations of a published benchmark",
+    r"captaincook4d|goalstep|interactive_cooking": "the annotations of a published data set",
     r"--(suite|benchmark) my_benchmark": "the new package installed (tests/integration/test_scaffold.py)",
     r"all-mpnet": "a similarity model to download",
     r"--group": "runs of several training seeds",
@@ -168,6 +169,8 @@ def test_docs_page_commands_run(page, desk, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(here)
     for split in SPLITS:
         monkeypatch.setitem(SPLITS, split, SPLITS[split].__class__(**{**vars(SPLITS[split]), "videos": 1}))
+    # a suite with gate rules is refused if its split is as small as the one above
+    monkeypatch.setattr("prospect_eval.suites.suite.MIN_VIDEOS", 1)
     # `prospect watch` gets no input
     monkeypatch.setattr("sys.stdin", io.StringIO())
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
