@@ -16,6 +16,7 @@ from prospect_core.cli.generators import (
     workbench_command,
 )
 from prospect_core.cli.precompute import features_command, frames_command
+from prospect_core.cli.procedures import procedures_command
 from prospect_core.util.console import (
     Number,
     format_count,
@@ -403,7 +404,14 @@ def data_proassist_command(tree: Path, output: Path, subsets: tuple[str, ...], k
         )
 
 
-for command in (features_command, frames_command, workbench_command, practice_command, captions_command):
+for command in (
+    procedures_command,
+    features_command,
+    frames_command,
+    workbench_command,
+    practice_command,
+    captions_command,
+):
     data_command_group.add_command(command)
 
 

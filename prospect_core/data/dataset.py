@@ -41,7 +41,12 @@ SCHEMA = 1
 CHANGED = "its sha256 differs from the one in dataset.json"
 #: functions that open a folder without ``dataset.json``; each returns None for a folder that it
 #: does not know
-OPENERS = ("prospect_core.data.formats.proassist_tree:open_proassist_tree",)
+OPENERS = (
+    "prospect_core.data.formats.proassist_tree:open_proassist_tree",
+    "prospect_core.data.procedures.interactive_cooking:open_interactive_cooking",
+    "prospect_core.data.procedures.captaincook4d:open_captaincook4d",
+    "prospect_core.data.procedures.goalstep:open_goalstep",
+)
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,7 @@ class Dataset:
 
     @staticmethod
     def open(root: str | Path) -> Dataset:
-        """Open a dataset folder, or ProAssist's published tree.
+        """Open a dataset folder, or a published folder that one of `OPENERS` knows.
 
         Raises:
             DataError: If the folder is neither, or ``dataset.json`` cannot be read.
