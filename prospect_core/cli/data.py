@@ -67,6 +67,10 @@ def data_validate_command(root: Path, accept: bool, benchmark: str | None, json_
         print_line(f"{root}: valid ({describe_generator_splits(dataset)})")
 
 
+#: least width of the names of statistics in a table of few columns, in characters
+STATS_LABEL_WIDTH, FEW_COLUMNS = 32, 4
+
+
 @data_command_group.command("stats")
 @click.argument("roots", metavar="ROOT...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @json_option
@@ -89,7 +93,10 @@ def data_stats_command(roots: tuple[Path, ...], json_: str | None) -> None:
                 columns[column] = compute_dataset_stats(dataset, split, count_cores(), partial(advance, column))
     if not print_json_option(json_, lambda: columns):
         return
-    table = Table("", *columns, title=", ".join(f"{one.info.name} {one.info.version}" for one in datasets))
+    table = Table(title=", ".join(f"{one.info.name} {one.info.version}" for one in datasets))
+    table.add_column("", min_width=STATS_LABEL_WIDTH if len(columns) < FEW_COLUMNS else None)
+    for column in columns:
+        table.add_column(column, overflow="fold", justify="right")
     for key in dict.fromkeys(key for values in columns.values() for key in values):
         table.add_row(key, *(_cell(values.get(key, "")) for values in columns.values()))
     make_console().print(table)
