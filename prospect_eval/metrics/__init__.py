@@ -19,6 +19,7 @@ from prospect_eval.metrics import (
     delivery,
     dialogue,
     polls,
+    procedures,
     retention,
     rival_timing,
     speaking,
@@ -62,6 +63,7 @@ def all_metrics(resources: ScoringResources, plug_ins: bool = True) -> list[Metr
         *retention.METRICS,
         *context.METRICS,
         *polls.METRICS,
+        *procedures.procedure_metrics(resources),
     ]
     if not plug_ins:
         return ours

@@ -49,6 +49,7 @@ TRANSITIONS = Family("transitions", "Transitions, segments, order", 2, "prospect
 RETENTION = Family("retention", "Retention", 2, "prospect_eval.metrics.retention")
 CONTEXT = Family("context", "Context", 2, "prospect_eval.metrics.context")
 POLLS = Family("polls", "Polls and reply spans", 1, "prospect_eval.metrics.polls")
+PROCEDURES = Family("procedures", "Procedures: occurrences, order, mistakes", 1, "prospect_eval.metrics.procedures")
 PASSES = Family("passes", "Diagnostic passes", 2)
 JUDGE = Family("judge", "LLM judge", 2)
 #: metrics of installed packages without a family

@@ -42,29 +42,31 @@ _EDGES = _edges()
 _MIXED = np.concatenate([[0.0], np.full(BINS - 2, 0.5), [0.0]])
 
 
-def seconds_histogram(values: Sequence[float], limit_s: float) -> np.ndarray:
+def seconds_histogram(values: Sequence[float], limit_s: float, per_s: int = GRID_PER_S) -> np.ndarray:
     """Count seconds on the grid.
 
     Args:
         values: Seconds, -limit_s..limit_s.
         limit_s: Largest absolute value.
+        per_s: Bins per second.
 
     Returns:
         (G,) counts of the G bins.
     """
-    out = np.zeros(2 * round(limit_s * GRID_PER_S) + 1)
+    out = np.zeros(2 * round(limit_s * per_s) + 1)
     for value in values:
-        out[round((value + limit_s) * GRID_PER_S)] += 1
+        out[round((value + limit_s) * per_s)] += 1
     return out
 
 
-def histogram_quantile(counts: np.ndarray, q: float, limit_s: float) -> np.ndarray:
+def histogram_quantile(counts: np.ndarray, q: float, limit_s: float, per_s: int = GRID_PER_S) -> np.ndarray:
     """Return ``numpy.quantile(values, q)`` of the values in a histogram of seconds.
 
     Args:
         counts: (..., G) histograms.
         q: The quantile, 0 to 1.
         limit_s: Largest absolute value.
+        per_s: Bins per second.
 
     Returns:
         (...) quantiles in seconds, NaN for an empty histogram.
@@ -76,7 +78,7 @@ def histogram_quantile(counts: np.ndarray, q: float, limit_s: float) -> np.ndarr
     ends = []
     for index in (low, np.minimum(low + 1, np.maximum(total - 1, 0))):
         # the value at a 0-based rank is in the first bin whose cumulative count exceeds it
-        ends.append((cumulated <= (index + 1e-9)[..., None]).sum(-1) / GRID_PER_S - limit_s)
+        ends.append((cumulated <= (index + 1e-9)[..., None]).sum(-1) / per_s - limit_s)
     value = ends[0] + (position - low) * (ends[1] - ends[0])
     return np.asarray(np.where(total > 0, value, np.nan))
 
@@ -160,15 +162,18 @@ def _sum_from_here_on(values: np.ndarray) -> np.ndarray:
     return np.cumsum(values[..., ::-1], axis=-1)[..., ::-1]
 
 
-def histogram_quantile_interval(counts: np.ndarray, q: float, limit_s: float) -> tuple[float, float] | None:
+def histogram_quantile_interval(
+    counts: np.ndarray, q: float, limit_s: float, per_s: int = GRID_PER_S
+) -> tuple[float, float] | None:
     """Return the interval over clusters of a quantile of histograms of seconds.
 
     Args:
         counts: (V, G) histogram of each cluster.
         q: The quantile, 0 to 1.
         limit_s: Largest absolute value of the histograms.
+        per_s: Bins per second.
 
     Returns:
         Two ends in seconds; None with fewer than two clusters, or without any value.
     """
-    return woodruff_quantile_interval(counts, q, np.arange(counts.shape[1]) / GRID_PER_S - limit_s)
+    return woodruff_quantile_interval(counts, q, np.arange(counts.shape[1]) / per_s - limit_s)

@@ -38,6 +38,8 @@ _metric = partial(Metric, family=TRANSITIONS)
 
 #: (frame, step, change)
 Transition = tuple[int, str, str]
+#: 30 s is for real procedures, in which the start of a step is a matter of judgment
+TOLERANCES_S = (1, 2, 5, 30)
 PAIRED_WITHIN_S = 5
 GCA_ALPHA = 10 / 11
 OVERLAPS = (10, 25, 50)
@@ -314,7 +316,7 @@ METRICS = [
         _metric(f"transition_{name}@{t}s", transition_counts(t), formula, {"match": "one-to-one", "tol": f"{t}s"},
                 definition=_DEFINITIONS[name].format(t), failure_mode=_FAILURES[name],
                 headline=(name, t) == ("f1", 2))
-        for t in (1, 2, 5)
+        for t in TOLERANCES_S
         for name, formula in (("f1", f1), ("precision", precision), ("recall", recall))
     ),
     _metric(

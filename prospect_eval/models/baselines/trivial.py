@@ -9,7 +9,7 @@
   ``recite_steps`` speaks and tracks at the pace of the training data.
 - ``prior_text_at_reference_times`` uses the times of the reference,
   ``reference_text_at_prior_times`` its texts.
-- ``oracle`` repeats the reference.
+- ``oracle`` repeats the reference, with its mistakes and the next steps.
 
 Every table has these baselines. The workbench's observers
 (`prospect_eval.models.baselines.limited_observers`) run only by name.
@@ -36,6 +36,11 @@ from prospect_core.records import (
 from prospect_core.timeline import Change, Episode, StepState
 from prospect_core.util.errors import require_choice
 from prospect_eval.matching.matcher import match_events
+from prospect_eval.models.baselines.oracle_procedures import (
+    oracle_baseline_mistake_prob,
+    oracle_baseline_mistakes,
+    oracle_baseline_next_steps,
+)
 from prospect_eval.models.baselines.priors import (
     Priors,
     keep_legal_prior_changes,
@@ -275,7 +280,15 @@ def make_trivial_baseline(
 
     def predict(episode: Episode) -> EpisodeRecord:
         record = make_trivial_baseline_record(f"baseline:{name}", episode, speak(episode), track(episode))
-        return replace(record, answers=answer_baseline_polls(name, episode))
+        record = replace(record, answers=answer_baseline_polls(name, episode))
+        if name != "oracle":
+            return record
+        return replace(
+            record,
+            mistakes=oracle_baseline_mistakes(episode),
+            mistake_prob=oracle_baseline_mistake_prob(episode),
+            next_steps=oracle_baseline_next_steps(episode),
+        )
 
     return predict
 
