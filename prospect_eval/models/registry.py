@@ -33,6 +33,7 @@ from prospect_core.util.json_io import read_json
 from prospect_core.util.signals import stop_requested
 from prospect_eval.models.base import Prediction, Predictor, PredictorOptions
 from prospect_eval.models.baselines.limited_observers import LIMITED_OBSERVERS, limited_observer
+from prospect_eval.models.baselines.procedure_baselines import PROCEDURE_BASELINES, make_procedure_baseline
 from prospect_eval.models.baselines.trivial import BASELINES, answer_baseline_polls, make_trivial_baseline
 
 if TYPE_CHECKING:
@@ -117,24 +118,47 @@ def _make_baseline(name: str, data: Dataset, episodes: Sequence[Episode]) -> Cal
 
     Baselines that learn use the data's train split, or the other videos of the episodes.
     """
+    if name in LIMITED_OBSERVERS:
+        return limited_observer(name)
+    if name in PROCEDURE_BASELINES:
+        return _make_procedure_baseline(name, data, episodes)
     if not BASELINES[name].learns:
         return make_trivial_baseline(name, episodes)
     from prospect_eval.models.baselines.priors import Priors
-    from prospect_eval.suites.training_data import SPLIT, select_suite_training_data
+    from prospect_eval.suites.training_data import select_suite_training_data
     from prospect_eval.text.embeddings import open_embedding_similarity
 
-    trained_on = SPLIT in data.splits and isinstance(episodes, LazyEpisodes) and episodes.file == data.split_file(SPLIT)
-    learnt_from = select_suite_training_data(data, SPLIT if trained_on else "").load()
+    learnt_from = select_suite_training_data(data, _trained_split(data, episodes)).load()
     return make_trivial_baseline(name, episodes, Priors(learnt_from, list(episodes), open_embedding_similarity()))
+
+
+def _make_procedure_baseline(
+    name: str, data: Dataset, episodes: Sequence[Episode]
+) -> Callable[[Episode], EpisodeRecord]:
+    from prospect_eval.models.baselines.procedure_prior import make_procedure_priors
+    from prospect_eval.suites.training_data import PROCEDURE_EPISODES, select_suite_training_data
+
+    if not PROCEDURE_BASELINES[name].learns:
+        return make_procedure_baseline(name, make_procedure_priors((), ()))
+    learned_from = select_suite_training_data(data, _trained_split(data, episodes), PROCEDURE_EPISODES).load()
+    return make_procedure_baseline(name, make_procedure_priors(learned_from, () if learned_from else list(episodes)))
+
+
+def _trained_split(data: Dataset, episodes: Sequence[Episode]) -> str:
+    """Return ``train`` if the episodes are of the train split; otherwise an empty text."""
+    from prospect_eval.suites.training_data import SPLIT
+
+    found = SPLIT in data.splits and isinstance(episodes, LazyEpisodes) and episodes.file == data.split_file(SPLIT)
+    return SPLIT if found else ""
 
 
 def _open_baseline(
     ckpt: str, name: str, data: Dataset, episodes: Sequence[Episode], asked: PredictorOptions
 ) -> Predictor:
     asked.refuse(ckpt, "a baseline has no context, no thresholds and no device")
-    require_choice("baseline", name, (*BASELINES, *LIMITED_OBSERVERS))
+    require_choice("baseline", name, (*BASELINES, *LIMITED_OBSERVERS, *PROCEDURE_BASELINES))
     knobs = Knobs(protocol=asked.protocol)
-    make = limited_observer(name) if name in LIMITED_OBSERVERS else _make_baseline(name, data, episodes)
+    make = _make_baseline(name, data, episodes)
 
     def predict(episodes: Sequence[Episode]) -> Iterator[Prediction]:
         for episode in episodes:

@@ -15,6 +15,7 @@ from prospect_core.records import Knobs
 from prospect_core.util.console import format_count
 from prospect_core.util.errors import DataError
 from prospect_eval.models.base import Predictor, PredictorOptions
+from prospect_eval.models.baselines.procedure_baselines import require_procedure_baselines
 from prospect_eval.models.registry import open_registered_predictor
 from prospect_eval.runs.distributed import replay_distributed
 from prospect_eval.runs.environment import digest_environment_code
@@ -106,6 +107,7 @@ def prepare_evaluation(options: EvaluationOptions, progress: Progress = lambda n
         DataError: Unusable data or an unusable checkpoint.
     """
     suite = open_suite(options.suite) if options.suite else Suite()
+    require_procedure_baselines(suite.baselines, options.suite or "")
     split = options.split or suite.split
     source, dataset = open_suite_source(
         options.data, options.suite, split, partial(progress, "videos"), options.protocol

@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from prospect_core.records import EpisodeRecord
 from prospect_core.timeline import Episode
 from prospect_core.util.atomic import write_atomic
 from prospect_core.util.cache_dir import cache_dir
@@ -21,6 +22,8 @@ from prospect_core.util.json_io import dump_json
 from prospect_eval.metrics import Metric, Scored, ScoringResources
 from prospect_eval.metrics.base import DESCRIPTION
 from prospect_eval.models.baselines.priors import Priors
+from prospect_eval.models.baselines.procedure_baselines import PROCEDURE_BASELINES, make_procedure_baseline
+from prospect_eval.models.baselines.procedure_prior import ProcedurePriors, make_procedure_priors
 from prospect_eval.models.baselines.trivial import BASELINES, make_trivial_baseline
 from prospect_eval.runs.environment import digest_environment_code
 from prospect_eval.runs.schemas import PackedCounts
@@ -47,12 +50,34 @@ class BaselineScores:
     info: dict[str, dict[str, str]]
 
 
+@dataclass(frozen=True)
+class AdditionalBaselines:
+    """Baselines of procedures that a suite shows in addition to the usual ones.
+
+    Attributes:
+        names: Names of `PROCEDURE_BASELINES`.
+        training: Episodes from which they learn.
+    """
+
+    names: tuple[str, ...] = ()
+    training: TrainingEpisodes = NO_TRAINING
+
+    @property
+    def digest(self) -> str:
+        """Identifies the baselines and their training episodes."""
+        return " ".join([*self.names, self.training.digest])
+
+
+NO_ADDITIONAL = AdditionalBaselines()
+
+
 def score_baselines(
     digests: Sequence[str],
     episodes: Callable[[], list[Episode]],
     resources: ScoringResources,
     metrics: Sequence[Metric],
     training: TrainingEpisodes,
+    additional: AdditionalBaselines = NO_ADDITIONAL,
 ) -> BaselineScores:
     """Return the scores of all baselines.
 
@@ -63,20 +88,29 @@ def score_baselines(
         resources: Resources for scoring.
         metrics: The metrics to compute.
         training: Episodes from which the learned baselines learn.
+        additional: Further baselines.
     """
     signatures = [metric.signature_text for metric in metrics]
-    key = "\n".join([digest_environment_code(), training.digest, *signatures, *digests])
+    key = "\n".join([digest_environment_code(), training.digest, additional.digest, *signatures, *digests])
     file = cache_dir() / "baselines" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
     try:
         return BaselineScores(**json.loads(file.read_bytes()))
     except (OSError, ValueError, TypeError):
         pass  # missing or truncated: compute the scores again
     try:
-        learnt_from = training.load()
+        learned_from, procedures = training.load(), additional.training.load()
     except (DataError, OSError) as error:
         logger.debug("the training episodes cannot be read", exc_info=error)
-        return score_baselines(digests, episodes, resources, metrics, NO_TRAINING)
-    scores = _score(learnt_from, episodes(), resources, metrics, training)
+        return score_baselines(
+            digests, episodes, resources, metrics, NO_TRAINING, AdditionalBaselines(additional.names)
+        )
+    references = episodes()
+    priors = Priors(learned_from, references, resources.similarity)
+    baselines = [
+        *_list_usual(references, priors, training),
+        *_list_additional(additional, make_procedure_priors(procedures, references)),
+    ]
+    scores = _score(baselines, references, resources, metrics)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(file, dump_json(asdict(scores)))
@@ -85,28 +119,47 @@ def score_baselines(
     return scores
 
 
+@dataclass(frozen=True)
+class _ScoredBaseline:
+    """A baseline with its description for readers."""
+
+    name: str
+    info: dict[str, str]
+    predict: Callable[[Episode], EpisodeRecord]
+
+
+def _list_usual(references: Sequence[Episode], priors: Priors, training: TrainingEpisodes) -> Iterator[_ScoredBaseline]:
+    for name, about in BASELINES.items():
+        source = training.about if about.learns else ""
+        info = {"description": about.description, "sees": about.sees, "learnt_from": source}
+        yield _ScoredBaseline(name, info, make_trivial_baseline(name, references, priors))
+
+
+def _list_additional(additional: AdditionalBaselines, priors: ProcedurePriors) -> Iterator[_ScoredBaseline]:
+    for name in additional.names:
+        predict = make_procedure_baseline(name, priors)
+        about = PROCEDURE_BASELINES[name]
+        source = additional.training.about if about.learns else ""
+        info = {"description": about.description, "sees": about.sees, "learnt_from": source}
+        yield _ScoredBaseline(name, info, predict)
+
+
 def _score(
-    learnt_from: Sequence[Episode],
+    baselines: Iterable[_ScoredBaseline],
     references: Sequence[Episode],
     resources: ScoringResources,
     metrics: Sequence[Metric],
-    training: TrainingEpisodes,
 ) -> BaselineScores:
     headline = [metric for metric in metrics if metric.headline]
-    priors = Priors(learnt_from, references, resources.similarity)
     scores = BaselineScores({}, {}, {})
-    for name, about in BASELINES.items():
-        rows = Scored.over(map(make_trivial_baseline(name, references, priors), references), resources)
+    for baseline in baselines:
+        rows = Scored.over(map(baseline.predict, references), resources)
         prepare_scoring_shard_meteor(rows, resources)
         table, counted = compute_sufficient_statistics(metrics, rows)
-        scores.tables[name] = {metric: trim_baseline_score_entry(entry) for metric, entry in table.items()}
+        scores.tables[baseline.name] = {metric: trim_baseline_score_entry(entry) for metric, entry in table.items()}
         by_episode = {episode.id: item for episode, item in zip(references, counted, strict=True)}
-        scores.counts[name] = pack_sufficient_statistics(headline, by_episode)
-        scores.info[name] = {
-            "description": about.description,
-            "sees": about.sees,
-            "learnt_from": training.about if about.learns else "",
-        }
+        scores.counts[baseline.name] = pack_sufficient_statistics(headline, by_episode)
+        scores.info[baseline.name] = baseline.info
     return scores
 
 

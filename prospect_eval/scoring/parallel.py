@@ -18,10 +18,16 @@ from prospect_core.parallel.process_backend import ProcessBackend
 from prospect_core.parallel.protocol import BatchDone, BatchHandler, JobDone, WorkerDied, WorkerOptions
 from prospect_core.util.errors import DataError
 from prospect_eval.matching.settings import STANDARD, ScoreSettings
-from prospect_eval.runs.folder import list_run_folder_record_files, read_run_folder_config, read_run_folder_records
+from prospect_eval.runs.folder import (
+    RunConfig,
+    list_run_folder_record_files,
+    read_run_folder_config,
+    read_run_folder_records,
+)
 
 if TYPE_CHECKING:
     from prospect_eval.metrics import ScoringResources
+    from prospect_eval.scoring.baseline_scores import AdditionalBaselines
     from prospect_eval.scoring.shards import RecordShard
 
 #: job that names the record files of a worker
@@ -58,11 +64,12 @@ def score_folder_in_parallel(
     from prospect_eval.suites.training_data import open_suite_training_data
 
     training = open_suite_training_data(config.data, config.split)
+    additional = _open_additional_baselines(config)
     if sum(file.stat().st_size for file in files) < WORTH_SHARING:
         from prospect_eval.scoring.score import score_records
 
         return score_records(
-            read_run_folder_records(folder)[1], _resources(folder, similarity, settings), progress, training
+            read_run_folder_records(folder)[1], _resources(folder, similarity, settings), progress, training, additional
         )
     with open_parallel_scoring_workers(files, similarity, settings) as shards:
         from prospect_eval.scoring.score import score_record_shares
@@ -71,8 +78,20 @@ def score_folder_in_parallel(
         with limit_scoring_shard_threads():
             resources = _resources(folder, similarity, settings)
             return score_record_shares(
-                shards, resources, lambda: read_run_folder_records(folder)[1], progress, training
+                shards, resources, lambda: read_run_folder_records(folder)[1], progress, training, additional
             )
+
+
+def _open_additional_baselines(config: RunConfig) -> AdditionalBaselines:
+    """Return the baselines that the run's suite adds, with all training episodes of the run's data."""
+    from prospect_eval.scoring.baseline_scores import NO_ADDITIONAL, AdditionalBaselines
+    from prospect_eval.suites.suite import suite_additional_baselines
+    from prospect_eval.suites.training_data import PROCEDURE_EPISODES, open_suite_training_data
+
+    names = suite_additional_baselines(config.suite)
+    if not names:
+        return NO_ADDITIONAL
+    return AdditionalBaselines(names, open_suite_training_data(config.data, config.split, PROCEDURE_EPISODES))
 
 
 def _resources(folder: Path, similarity: str | None, settings: ScoreSettings) -> ScoringResources:

@@ -32,7 +32,12 @@ from prospect_eval.metrics.resources import make_scoring_resources
 from prospect_eval.metrics.utility import utility_curves, utility_name
 from prospect_eval.models.baselines.trivial import TEXT
 from prospect_eval.runs.schemas import COUNTS_SCHEMA
-from prospect_eval.scoring.baseline_scores import score_baselines, trim_baseline_score_entry
+from prospect_eval.scoring.baseline_scores import (
+    NO_ADDITIONAL,
+    AdditionalBaselines,
+    score_baselines,
+    trim_baseline_score_entry,
+)
 from prospect_eval.scoring.shards import (
     InProcessShard,
     RecordShard,
@@ -58,6 +63,7 @@ def score_records(
     resources: ScoringResources | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
     training: TrainingEpisodes = NO_TRAINING,
+    additional: AdditionalBaselines = NO_ADDITIONAL,
 ) -> dict[str, Any]:
     """Score records.
 
@@ -67,6 +73,7 @@ def score_records(
             is used.
         progress: Called with (parts done, parts).
         training: Episodes from which the learned baselines learn.
+        additional: Baselines to score in addition to the usual ones.
 
     Returns:
         The contents of ``metrics.json``, with those of ``counts.json`` and the ``corpus`` of
@@ -78,7 +85,7 @@ def score_records(
     resources = resources or make_scoring_resources()
     with limit_scoring_shard_threads():
         return score_record_shares(
-            InProcessShard(RecordShard(records, resources)), resources, lambda: records, progress, training
+            InProcessShard(RecordShard(records, resources)), resources, lambda: records, progress, training, additional
         )
 
 
@@ -88,6 +95,7 @@ def score_record_shares(
     records: Callable[[], Sequence[EpisodeRecord]],
     progress: Callable[[int, int], None],
     training: TrainingEpisodes,
+    additional: AdditionalBaselines = NO_ADDITIONAL,
 ) -> dict[str, Any]:
     """Score the records of several shards. Call it within `shards.limit_scoring_shard_threads`.
 
@@ -97,6 +105,7 @@ def score_record_shares(
         records: Reads all records. It is called only if the baselines' scores are not in the cache.
         progress: Called with (parts done, parts).
         training: Episodes from which the learned baselines learn.
+        additional: Baselines to score in addition to the usual ones.
 
     Returns:
         The result of `score_records`.
@@ -140,7 +149,7 @@ def score_record_shares(
         return sorted((r.episode for r in records()), key=lambda episode: episode.id)
 
     digests = [found[episode] for episode in sorted(found)]
-    beside = score_baselines(digests, episodes, resources, metrics, training)
+    beside = score_baselines(digests, episodes, resources, metrics, training, additional)
     progress(3, 3)
     counts = {job.metric: job.counts for job in todo if not job.place}
     if any(len(wordings) > 1 for wordings in corpus.references):

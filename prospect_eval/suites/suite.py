@@ -46,6 +46,8 @@ class Suite:
         strategies: Context strategies.
         budgets: Token budgets. Values up to 1.0 are fractions of the peak need of ``none``.
         metrics: Metrics that tables show first.
+        baselines: Baselines of procedures that tables show in addition to the usual ones
+            (`prospect_eval.models.baselines.procedure_baselines`).
         gate: Rules in the form of `prospect_eval.suites.gate_rules`.
         benchmark: The published benchmark whose files ``--data`` names; empty for PROSPECT
             datasets.
@@ -61,6 +63,7 @@ class Suite:
     strategies: tuple[str, ...] = ("none",)
     budgets: tuple[Annotated[float, Gt(0)], ...] = ()
     metrics: tuple[str, ...] = ()
+    baselines: tuple[str, ...] = ()
     gate: dict[str, Any] = field(default_factory=dict)
     benchmark: str = ""
     fps: Annotated[float, Gt(0)] = 1.0
@@ -228,9 +231,25 @@ def suite_first_metrics(name: str) -> tuple[str, ...]:
     Returns:
         Names of metrics; empty without a suite, and if the suite's file no longer exists.
     """
+    suite = _find_stored_suite(name)
+    return suite.metrics if suite else ()
+
+
+def suite_additional_baselines(name: str) -> tuple[str, ...]:
+    """Return the baselines that a suite shows in addition to the usual ones.
+
+    Returns:
+        Names of baselines; empty without a suite, and if the suite's file no longer exists.
+    """
+    suite = _find_stored_suite(name)
+    return suite.baselines if suite else ()
+
+
+def _find_stored_suite(name: str) -> Suite | None:
+    """Open the suite that a run names; None without a suite, and if its file no longer exists."""
     if not name or (name not in list_suites() and not Path(name).is_file()):
-        return ()
-    return open_suite(name).metrics
+        return None
+    return open_suite(name)
 
 
 def open_suite_data(

@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 SPLIT = "train"
 #: maximum number of training episodes, spread evenly over the split
 EPISODES = 120
+#: the same for baselines of procedures, which need several recordings of each activity
+PROCEDURE_EPISODES = 2_000
 
 
 @dataclass(frozen=True)
@@ -50,40 +52,43 @@ class TrainingEpisodes:
 NO_TRAINING = TrainingEpisodes()
 
 
-def open_suite_training_data(data: str, split: str) -> TrainingEpisodes:
+def open_suite_training_data(data: str, split: str, limit: int = EPISODES) -> TrainingEpisodes:
     """Open the training episodes of a run's data.
 
     Args:
         data: ``data`` of ``run.json``: a folder, ``suite:NAME``, or empty if unknown.
         split: The run's split. A run of the train split has no training episodes.
+        limit: Maximum number of episodes.
 
     Returns:
-        At most `EPISODES` episodes of the train split. A `TrainingEpisodes` without a source if the
+        At most ``limit`` episodes of the train split. A `TrainingEpisodes` without a source if the
         data has no train split or cannot be opened.
     """
     try:
-        return _training_of(data, split)
+        return _training_of(data, split, limit)
     except (DataError, UserError, OSError) as error:
         logger.debug("the train split of %s cannot be opened", data, exc_info=error)
         return NO_TRAINING
 
 
-def select_suite_training_data(data: Dataset, split: str) -> TrainingEpisodes:
+def select_suite_training_data(data: Dataset, split: str, limit: int = EPISODES) -> TrainingEpisodes:
     """Select training episodes from an open dataset.
 
     Args:
         data: The dataset.
         split: The run's split. A run of the train split has no training episodes.
+        limit: Maximum number of episodes, spread evenly over the split. Of the built-in data, at
+            most `EPISODES` are used.
 
     Returns:
-        At most `EPISODES` episodes of the train split. A `TrainingEpisodes` without a source if
+        At most ``limit`` episodes of the train split. A `TrainingEpisodes` without a source if
         there is no train split.
     """
     if split == SPLIT or SPLIT not in data.splits:
         return _built_in() if data.info.name == BUILT_IN_DATA and split != SPLIT else NO_TRAINING
     # opens the file now, so that a missing or damaged file is detected before the episodes are used
     rows = data.rows(SPLIT)
-    count = min(EPISODES, len(rows))
+    count = min(limit, len(rows))
     chosen = np.linspace(0, len(rows) - 1, count).round().astype(int).tolist()
     return TrainingEpisodes(
         f"{count} episodes of the train split",
@@ -92,11 +97,11 @@ def select_suite_training_data(data: Dataset, split: str) -> TrainingEpisodes:
     )
 
 
-def _training_of(data: str, split: str) -> TrainingEpisodes:
+def _training_of(data: str, split: str, limit: int) -> TrainingEpisodes:
     if not data or split == SPLIT:
         return NO_TRAINING
     if not data.startswith(PREFIX):
-        return select_suite_training_data(Dataset.open(Path(data)), split)
+        return select_suite_training_data(Dataset.open(Path(data)), split, limit)
     name = data.removeprefix(PREFIX)
     place = open_suite(name).data
     if place is None:
@@ -104,7 +109,7 @@ def _training_of(data: str, split: str) -> TrainingEpisodes:
     return (
         _built_in()
         if place == BUILT_IN_DATA
-        else select_suite_training_data(Dataset.open(suite_file(name).parent / place), split)
+        else select_suite_training_data(Dataset.open(suite_file(name).parent / place), split, limit)
     )
 
 

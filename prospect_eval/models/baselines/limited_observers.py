@@ -18,6 +18,7 @@ from prospect_core.workbench.dialogue.phrases import number_phrase
 from prospect_core.workbench.generate import regenerate_workbench_plan
 from prospect_core.workbench.symbolic_observers import Belief, symbolic_observer_beliefs
 from prospect_core.workbench.world.tasks import Assignment
+from prospect_eval.models.baselines.believed_states import track_believed_states
 from prospect_eval.models.baselines.trivial import make_trivial_baseline_record
 
 #: number of last seconds that each observer sees (0: the current frame, None: everything)
@@ -70,14 +71,7 @@ def limited_observer_transitions(episode: Episode, believed: list[Belief]) -> li
     Returns:
         (frame, step id, change) in order of time.
     """
-    state = episode.initial_state
-    out: list[tuple[int, str, Change]] = []
-    for frame, belief in enumerate(believed):
-        for step, _, changes in state.changes_to(belief.states):
-            for change in changes:
-                state = state.apply(step, change, frame / episode.fps)
-                out.append((frame, step, change))
-    return out
+    return track_believed_states(episode, [belief.states for belief in believed[episode.start_frame :]])
 
 
 def limited_observer_answer(event: Event, belief: Belief, task: Assignment) -> str:

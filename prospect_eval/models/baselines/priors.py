@@ -17,12 +17,10 @@ import numpy as np
 from prospect_core.data.formats.proassist import parse_proassist_recipe_steps
 from prospect_core.timeline import Change, Episode
 from prospect_eval.matching.matcher import Similarity
-from prospect_eval.stats.clusters import find_episode_cluster
+from prospect_eval.models.baselines.held_out_learning import HeldOutLearner
 
 #: number of the most frequent texts among which the most typical one is chosen
 CANDIDATES = 300
-#: maximum number of folds; with more videos, several are left out together
-FOLDS = 50
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,6 @@ class EpisodeFacts:
     """Contribution of one episode to a prior.
 
     Attributes:
-        cluster: Cluster of the episode.
         texts: Texts of the turns.
         positions: Times of the turns as shares of the episode's length.
         first_start_s: Seconds to the first start of a step; None without one.
@@ -41,7 +38,6 @@ class EpisodeFacts:
         instructions: (step name, instruction) pairs.
     """
 
-    cluster: str
     texts: tuple[str, ...]
     positions: tuple[float, ...]
     first_start_s: float | None
@@ -87,31 +83,19 @@ class Priors:
     def __init__(
         self, training: Sequence[Episode], episodes: Sequence[Episode], similarity: Similarity | None = None
     ) -> None:
-        self._leaves_out = not training
-        self._episodes = training or episodes
         self._similarity = similarity
-        self._learnt: dict[int, Prior] = {}
+        self._learner = HeldOutLearner(training, episodes, prior_episode_facts, self._learn)
 
     def of(self, episode: Episode) -> Prior:
         """Return the prior of an episode."""
-        fold = self._folds.get(_cluster(episode), -1) if self._leaves_out else -1
-        if fold not in self._learnt:
-            some = [f for f in self._facts if self._folds[f.cluster] != fold]
-            self._learnt[fold] = learn_prior(some, self._choose)
-        return self._learnt[fold]
+        return self._learner.learn_for(episode)
 
-    @cached_property
-    def _facts(self) -> list[EpisodeFacts]:
-        return [prior_episode_facts(episode) for episode in self._episodes]
-
-    @cached_property
-    def _folds(self) -> dict[str, int]:
-        """The fold of each cluster, which is left out as a whole."""
-        return {name: k % FOLDS for k, name in enumerate(sorted({f.cluster for f in self._facts}))}
+    def _learn(self, some: Sequence[EpisodeFacts]) -> Prior:
+        return learn_prior(some, self._choose)
 
     @cached_property
     def _choose(self) -> Callable[[Counter[str]], str]:
-        return make_prior_text_chooser(self._facts, self._similarity)
+        return make_prior_text_chooser(self._learner.facts, self._similarity)
 
 
 def prior_episode_facts(episode: Episode) -> EpisodeFacts:
@@ -134,7 +118,6 @@ def prior_episode_facts(episode: Episode) -> EpisodeFacts:
     proactive = [time for time, turn in zip(seconds, turns, strict=True) if not turn.responsive]
     times = sorted(starts.values())
     return EpisodeFacts(
-        cluster=_cluster(episode),
         texts=tuple(turn.text for turn in turns),
         positions=tuple((turn.frame - episode.start_frame + 0.5) / episode.num_frames for turn in turns),
         first_start_s=times[0] if times else None,
@@ -270,10 +253,6 @@ def spread_frames_by_prior(episode: Episode, count: int, positions: np.ndarray) 
     for k in range(count):
         frames[k] = min(frames[k], episode.end_frame - (count - k))
     return frames
-
-
-def _cluster(episode: Episode) -> str:
-    return find_episode_cluster(episode).key
 
 
 def _most_frequent(texts: Counter[str]) -> list[str]:

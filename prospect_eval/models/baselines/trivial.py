@@ -12,7 +12,8 @@
 - ``oracle`` repeats the reference, with its mistakes and the next steps.
 
 Every table has these baselines. The workbench's observers
-(`prospect_eval.models.baselines.limited_observers`) run only by name.
+(`prospect_eval.models.baselines.limited_observers`) run only by name. Baselines of procedures
+(`prospect_eval.models.baselines.procedure_baselines`) run by name and in suites that list them.
 """
 
 from __future__ import annotations
