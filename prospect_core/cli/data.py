@@ -39,8 +39,9 @@ def data_command_group() -> None:
 @click.argument("root", type=click.Path(path_type=Path))
 @click.option("--accept", is_flag=True, help="Store the digests of changed rows and videos if nothing else is wrong.")
 @click.option("--benchmark", metavar="NAME", help="Published benchmark whose annotations are in ROOT.")
+@click.option("--no-videos", is_flag=True, help="Check rows and timelines only; the videos can be absent.")
 @json_option
-def data_validate_command(root: Path, accept: bool, benchmark: str | None, json_: str | None) -> None:
+def data_validate_command(root: Path, accept: bool, benchmark: str | None, no_videos: bool, json_: str | None) -> None:
     """Check rows, timelines, digests and videos of a dataset. Exit code 3 means that a problem was found.
 
     With --benchmark check published annotations: contradicting items, answers outside the video, answers in the question,
@@ -53,9 +54,11 @@ def data_validate_command(root: Path, accept: bool, benchmark: str | None, json_
     from prospect_core.data.validate import validate_dataset
     from prospect_core.util.processes import count_cores
 
+    if accept and no_videos:
+        raise UserError("--accept stores the digests of videos too; leave --no-videos out")
     dataset = Dataset.open(root)
     with progress_bars() as advance:
-        problems = validate_dataset(dataset, count_cores(), advance)
+        problems = validate_dataset(dataset, count_cores(), advance, videos=not no_videos)
     if accept and all(problem.endswith(f": {CHANGED}") for problem in problems):
         dataset, problems = accept_dataset_changes(dataset), []
     shown = print_json_option(json_, lambda: {"problems": problems})

@@ -58,6 +58,8 @@ class Tally:
             asked_words=sum(len(event.text.split()) for _, event in users),
             told=len(told),
             told_words=sum(len(text.split()) for text in told),
+            occurrences=len(episode.occurrences),
+            mistakes=len(episode.mistakes),
         )
 
     def merge(self, other: Tally) -> None:
@@ -77,6 +79,9 @@ class Tally:
         def each_of(what: str, of: str) -> float | None:
             return round(n[what] / n[of], 2) if n[of] else None
 
+        annotated = {
+            f"{name} an episode (mean)": round(n[name] / episodes, 2) for name in ("occurrences", "mistakes") if n[name]
+        }
         return {
             "episodes": episodes,
             "videos": len(self.videos),
@@ -84,6 +89,7 @@ class Tally:
             "episode seconds (median)": round(median(self.seconds), 1),
             "steps an episode (mean)": round(n["steps"] / episodes, 2),
             "transitions an episode (mean)": round(n["transitions"] / episodes, 2),
+            **annotated,
             "assistant turns an episode (mean)": round(n["turns"] / episodes, 2),
             "user turns an episode (mean)": round(n["asked"] / episodes, 2),
             "words an assistant turn (mean)": each_of("words", "turns"),
