@@ -57,7 +57,7 @@ def count_occurrence_hits(predicted: list[range], reference: list[range], percen
             common = max(0, min(ours.stop, theirs.stop) - max(ours.start, theirs.start))
             union = len(ours) + len(theirs) - common
             # whole numbers, so that an overlap of exactly the limit is a hit
-            if common and 100 * common >= percent * union:
+            if 100 * common >= percent * union:
                 costs[row, column] = 0.0
     return len(assign_allowed_pairs(costs))
 

@@ -70,6 +70,12 @@ def test_cooking_completion_accuracy_window_is_centered(frame, value):
     assert procedure_values(predict(EPISODE, [(frame, "Success: yes")]))[ACCURACY] == value
 
 
+@pytest.mark.parametrize(("frame", "value"), [(130, 1.0), (131, 0.0)])
+def test_cooking_completion_accuracy_window_is_in_seconds(frame, value):
+    episode = procedure(turns=[turn(50.0, "Nice.", SUCCESS)], frames=200, fps=2)
+    assert procedure_values(predict(episode, [(frame, "Success: yes")]))[ACCURACY] == value
+
+
 def test_cooking_mistake_scores_by_hand():
     record = predict(EPISODE, [(40, "Feedback: too coarse"), (60, "Feedback: still"), (120, "Feedback: no")])
     precision, recall, f1 = mistake_values(record)

@@ -46,6 +46,13 @@ def test_merge_reference_mistakes_by_step_and_start():
     ]
 
 
+@pytest.mark.parametrize("ends", [(8.0, 20.0), (20.0, 8.0)])
+def test_merge_reference_mistakes_keeps_longest_span(ends):
+    mistakes = [Mistake(f"m{end}", "Other", "S1", (5.0, end)) for end in ends]
+    (span,) = merge_reference_mistakes(procedure(mistakes=mistakes))
+    assert span.frames == range(5, 21)
+
+
 def test_merge_reference_mistakes_substep_counts_as_no_step():
     (span,) = merge_reference_mistakes(procedure(mistakes=[Mistake("m", "Other", "B1", (1.0, 2.0))]))
     assert span.step == ""
@@ -128,6 +135,12 @@ def test_mistake_average_precision_equals_scikit_learn():
     record = predict(procedure(mistakes=MISTAKES), mistake_prob=tuple(probabilities.tolist()))
     expected = average_precision_score(labels, probabilities)
     assert procedure_values(record)["mistake_average_precision"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_mistake_average_precision_clip_counts_its_own_frames():
+    clip = procedure(mistakes=MISTAKES[:1]).window(3, 13)
+    record = predict(clip, mistake_prob=tuple(float(5 <= frame <= 10) for frame in range(3, 13)))
+    assert procedure_values(record)["mistake_average_precision"] == 1.0
 
 
 def test_mistake_average_precision_failed_episode_is_worst():
