@@ -22,6 +22,7 @@ Our reading, where the paper is silent:
   ``Success:``, ``Feedback:`` (a mistake) or ``Instruction:``, as in public predictions, names its
   kind. (3) It has those of the most similar reference turn, if their cosine is above that of a
   correct pair (0.5). Other utterances have no kind.
+- ``interactive_cooking_f1`` counts completions and mistakes together. The paper has no such summary.
 - In a record without any utterance, completed steps count as detected completions and predicted
   mistakes as detected mistakes.
 
@@ -79,10 +80,14 @@ def _reference_kinds(scored: Scored) -> list[frozenset[str]]:
 def classify_cooking_utterances(scored: Scored) -> list[frozenset[str]]:
     """Return the kinds of each predicted utterance, by the rule of this module."""
     kinds, frames = _reference_kinds(scored), np.array([frame for frame, _ in scored.references])
+    turns_by_words: dict[str, list[int]] = {}
+    for turn, wordings in enumerate(scored.wordings):
+        for words in {wording.strip() for wording in wordings}:
+            turns_by_words.setdefault(words, []).append(turn)
     likeness = _likeness(scored)
     out = []
     for (frame, text), cosines in zip(scored.predictions, likeness, strict=True):
-        equal = [k for k, wordings in enumerate(scored.wordings) if text.strip() in {w.strip() for w in wordings}]
+        equal = turns_by_words.get(text.strip(), [])
         prefixes = _PREFIX.findall(text)
         if equal:
             out.append(kinds[min(equal, key=lambda k: abs(int(frames[k]) - frame))])
@@ -142,6 +147,13 @@ def cooking_mistake_counts(scored: Scored) -> np.ndarray | str:
     return _window_counts(scored, MISTAKE)
 
 
+def cooking_event_counts(scored: Scored) -> np.ndarray | str:
+    """Count (pairs, detected, annotated) completions and mistakes, each paired within its kind."""
+    if not any(kinds & {SUCCESS, MISTAKE} for kinds in _reference_kinds(scored)):
+        return NO_LABELS
+    return _window_counts(scored, SUCCESS) + _window_counts(scored, MISTAKE)
+
+
 def cooking_timing_metrics(similarity_signature: str, match: MatchSettings = STANDARD.match) -> list[Metric]:
     """Return the metrics of this module.
 
@@ -156,6 +168,17 @@ def cooking_timing_metrics(similarity_signature: str, match: MatchSettings = STA
         "good": f"{match.good_similarity:g}",
     }
     window = f"within {WINDOW_S // 2} s of its time (Interactive Cooking's window of {WINDOW_S} s)"
+    together = Metric(
+        "interactive_cooking_f1",
+        cooking_event_counts,
+        f1,
+        signature,
+        family=PROCEDURES,
+        definition="F1 of detected completions and mistakes together, paired one to one with an annotated event of the same"
+        f" kind {window}. The paper has no such summary.",
+        failure_mode="Completions are more frequent than mistakes and count most; the window is as long as many steps.",
+        companion="interactive_cooking_mistake_f1",
+    )
     completion = Metric(
         "interactive_cooking_completion_accuracy",
         cooking_completion_counts,
@@ -187,4 +210,4 @@ def cooking_timing_metrics(similarity_signature: str, match: MatchSettings = STA
         )
         for name, (formula, definition, failure) in definitions.items()
     ]
-    return [completion, *mistakes]
+    return [together, completion, *mistakes]

@@ -82,6 +82,13 @@ def test_cooking_mistake_scores_by_hand():
     assert (precision, recall, f1) == (pytest.approx(1 / 3), 1.0, pytest.approx(2 / 4))
 
 
+def test_cooking_f1_pairs_within_kind_by_hand():
+    # a completion and a mistake on time; a completion where a mistake is annotated; a late completion
+    said = [(45, "Success: x"), (55, "Feedback: x"), (82, "Success: x"), (160, "Success: x")]
+    values = procedure_values(predict(EPISODE, said))
+    assert values["interactive_cooking_f1"] == pytest.approx(2 * 2 / (4 + 3))
+
+
 def test_cooking_mistake_scores_silent_model_without_tracking():
     assert mistake_values(predict(EPISODE)) == [None, 0.0, 0.0]
     assert procedure_values(predict(EPISODE))[ACCURACY] == 0.0
@@ -102,6 +109,7 @@ def test_cooking_scores_speaking_model_is_judged_by_its_words():
 def test_cooking_scores_without_labels_are_undefined():
     record = predict(procedure(turns=[turn(5.0, "Go on.", "initiative|feedback")]), [(5, "Feedback: x")])
     assert procedure_values(record)[ACCURACY] is None
+    assert procedure_values(record)["interactive_cooking_f1"] is None
     assert mistake_values(record) == [None, None, None]
 
 
