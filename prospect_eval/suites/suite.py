@@ -143,7 +143,7 @@ def suite_file(name: str) -> Path:
             raise UserError(f"--suite {name}: no such file")
         return file
     known = list_suites()
-    if name in known:
+    if name in known or is_benchmark_suite(name):
         return _installed_suite_file(name)
     raise UserError(
         f"suite {name!r} is unknown: use one of {', '.join(known)}, or a YAML file{did_you_mean(name, known)}"

@@ -18,6 +18,7 @@ Quirks, which the values keep:
 * An emission without text counts, and is right for alerts. No trigger and no emission scores 0.
 * The library ignores an LLM judge: narration has a joint F1 of 0. The command has none without an LLM judge, and leaves the task out.
 * A trigger without a time is at 0 s. The state "on." is not "on".
+* The published loop, not the scorer, merges emissions that are at most 2 s apart before it writes them.
 
 Where the published scorer's result depends on the hash seed (two region names of equal length in one text), the one that
 comes first in the text is read. Where it stops, here an emission without a time is paired with nothing, a trigger with an
@@ -58,12 +59,14 @@ CONTENT_KINDS: dict[str, ContentKind] = {
     "sequential_step_instruction": "gpt_judge",
 }
 TOLERANCE_S = 3.0
+#: values of which the command prints the mean over tasks
+MEANS = ("time_f1", "content_accuracy", "joint_f1")
 #: score of an LLM judge from which narration is right
 PASS_SCORE = 3
 #: seconds by which a trigger may come after an emission and still give its count
 _COUNT_SLACK_S = 1e-6
 _ROWS, _COLUMNS = ("top", "center", "bottom"), ("left", "center", "right")
-_REGIONS = tuple("center" if row == column else f"{row}-{column}" for row in _ROWS for column in _COLUMNS)
+REGIONS = tuple("center" if row == column else f"{row}-{column}" for row in _ROWS for column in _COLUMNS)
 _CLOCK_TIME = re.compile(r"\b\d{1,2}:\d{2}(?::\d{2})?\b")
 
 
@@ -104,7 +107,12 @@ class Trigger:
 
 @dataclass(frozen=True)
 class OmniProSample:
-    """One question with its emissions and triggers."""
+    """One question with its emissions and triggers.
+
+    Attributes:
+        asked: Time of the question in seconds.
+        end: Last second at which the model can speak; None where the file does not say.
+    """
 
     id: str
     video: str
@@ -112,6 +120,8 @@ class OmniProSample:
     question: str
     emissions: tuple[Emission, ...]
     triggers: tuple[Trigger, ...]
+    asked: float = 0.0
+    end: float | None = None
 
 
 @dataclass(frozen=True)
@@ -143,9 +153,9 @@ def _find_region(text: str) -> str | None:
     """The region after "position:", else the longest region name in the text, of several the first."""
     lower = text.lower()
     named = re.search(r"position\s*:\s*([\w\-]+)", lower)
-    if named and named[1] in _REGIONS:
+    if named and named[1] in REGIONS:
         return named[1]
-    found = [region for region in _REGIONS if region in lower]
+    found = [region for region in REGIONS if region in lower]
     return min(found, key=lambda region: (-len(region), lower.index(region))) if found else None
 
 
@@ -254,12 +264,13 @@ def omnipro_array_values(totals: Mapping[str, np.ndarray]) -> dict[str, np.ndarr
     """
     tasks = sorted({name.rpartition("/")[0] for name in totals})
     if not tasks:
-        return {}
+        nothing = _sample_values({name: np.zeros(()) for name in _NAMES})
+        return {**nothing, **{f"macro_{name}": np.full((), np.nan) for name in MEANS}}
     by_task = {task: _task_totals(task, totals) for task in tasks}
     pooled = {name: np.sum([some[name] for some in by_task.values()], axis=0) for name in _NAMES}
     parts = {task: _sample_values(some) for task, some in by_task.items()}
     values = _sample_values(pooled)
-    for name in ("time_f1", "content_accuracy", "joint_f1"):
+    for name in MEANS:
         values[f"macro_{name}"] = _mean_over_tasks(name, parts, by_task)
     for task, some in parts.items():
         values |= {f"{task}/{name}": value for name, value in some.items()}
@@ -371,7 +382,7 @@ def make_omnipro_command_report(items: Iterable[ItemScore]) -> OmniProCommandRep
         by_task[item.task].append(item)
     tasks = {task: _command_values(task, by_task[task]) for task in sorted(by_task)}
     overall: OfficialValues = {}
-    for name in ("time_f1", "content_accuracy", "joint_f1") if tasks else ():
+    for name in MEANS if tasks else ():
         known = [value for values in tasks.values() if (value := values[name]) is not None]
         overall[f"macro_{name}"] = round(sum(known) / len(known), 4) if known else None
     return OmniProCommandReport(tasks, overall)

@@ -86,9 +86,32 @@ CHOICES = [
         }
     ]
 ]
+SAMPLES = [
+    {
+        "id": "s",
+        "task": "cumulative_counting",
+        "video_id": "v",
+        "duration": 30,
+        "question_time": "00:00",
+        "question": "How many?",
+        "ground_truth": [{"trigger_time": "00:10", "count": 1}, {"trigger_time_sec": 20, "count": "2"}],
+    }
+]
+SAMPLE_RESULTS = [{"id": "s", "task": "cumulative_counting", "predictions": [{"t_sec": 11, "raw": "1"}]}]
+FEEDBACK = [
+    {
+        "long_range_video_file": "v.mp4",
+        "feedbacks": ["", "Go.", "", "Stop."],
+        "feedback_timestamps": [2.0, 5.5],
+        "is_transition": [False, False, False, True],
+    }
+]
+FEEDBACK_RESULTS = [{"id": "v.mp4", "pred_timestamps": [2.5, 8], "pred_feedbacks": ["Go.", "Stop."]}]
 #: whole files of annotations and of results
 FILES = {
     "egoproactive": (SESSIONS, SESSION_RESULTS),
+    "fitcoach": (FEEDBACK, FEEDBACK_RESULTS),
+    "omnipro": (SAMPLES, SAMPLE_RESULTS),
     "omnimmi": (ALERTS, ALERT_RESULTS),
     "proactivevideoqa": (REPLIES, REPLY_RESULTS),
     "ovo_bench": (OVO_ITEMS, OVO_RESULTS),
@@ -97,7 +120,7 @@ FILES = {
     "streamingbench_choices": (CHOICES, CHOICES),
 }
 #: benchmarks whose episodes are made of damaged annotations, too
-REPLAYED = sorted(FILES)
+REPLAYED = sorted(name for name in FILES if open_benchmark(name).replay is not None)
 VALUES = st.sampled_from(
     [
         None,
@@ -193,6 +216,8 @@ def test_benchmark_readers_complete_file_is_read(tmp_path, name):
         (tmp_path / file).write_text(json.dumps(content))
     read = benchmark.read_annotations(tmp_path / "a.json")
     assert benchmark.score(read, benchmark.read_results([tmp_path / "r.json"], read)).count("scored") > 0
+    for make in benchmark.constants.values():
+        assert len(benchmark.score(read, make(read)).items) > 0
 
 
 @pytest.mark.parametrize("name", REPLAYED)

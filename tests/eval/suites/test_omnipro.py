@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from prospect_core.util.errors import DataError
 from prospect_eval.suites.official_score import pool_item_totals
+from prospect_eval.suites.omnipro.annotations import OmniProAnnotations, read_omnipro_time
 from prospect_eval.suites.omnipro.official import (
     CONTENT_KINDS,
     judge_pairs,
@@ -18,7 +19,7 @@ from prospect_eval.suites.omnipro.official import (
     parse_emission,
     score_omnipro_samples,
 )
-from prospect_eval.suites.omnipro.results import make_omnipro_results, read_omnipro_results, read_omnipro_time
+from prospect_eval.suites.omnipro.results import make_omnipro_results, read_omnipro_results
 from prospect_eval.suites.result_rows import ResultRow
 from tests.helpers.field_cases import assert_equal_values, each_field_case
 
@@ -243,7 +244,7 @@ def test_read_omnipro_results_folder_ignores_command_output(tmp_path):
     (tmp_path / "instant_event_alert.jsonl").write_text("\n".join(map(json.dumps, rows)))
     (tmp_path / "instant_event_alert.scored.jsonl").write_text("{}\n")
     (tmp_path / "metrics.json").write_text("{}")
-    found = read_omnipro_results([tmp_path])
+    found = read_omnipro_results([tmp_path], OmniProAnnotations(()))
     assert [item.id for item in found.samples] == ["s", "s#2", "None"]
     assert found.counts.read == {"sample": 3, "emission": 2, "trigger": 2}
     assert found.counts.refused == {"row without a task": 1}
@@ -254,5 +255,5 @@ def test_read_omnipro_results_other_file_raises(tmp_path, text):
     file = tmp_path / "x.jsonl"
     file.write_text(text)
     with pytest.raises(DataError, match="no OmniPro samples") as error:
-        read_omnipro_results([file])
+        read_omnipro_results([file], OmniProAnnotations(()))
     assert "\n" not in str(error.value)
