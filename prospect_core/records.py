@@ -161,7 +161,8 @@ class ReplayProtocol:
 
     Attributes:
         initiative: ``autonomous``: the model decides at every frame. ``polled``: it is asked at
-            given times. ``chunked``: it is asked once in each candidate interval.
+            given times. ``chunked``: it is asked once in each candidate interval. A run records
+            utterances only under ``autonomous``; otherwise the answers are the predictions.
         history: ``own``, or ``gold``: its context holds the reference instead of its predictions
             (teacher forcing).
         horizon: ``video``: to the end of the video. ``official``: to the end of the official
@@ -182,6 +183,11 @@ class ReplayProtocol:
     polling: Literal["one_pass", "recut"] = "one_pass"
     reveals: tuple[str, ...] = ()
     clock: Literal["replay", "simulated", "live"] = "replay"
+
+    @property
+    def records_utterances(self) -> bool:
+        """Whether the model decides when to speak, so that its utterances are predictions."""
+        return self.initiative == "autonomous"
 
     def describe(self) -> str:
         """Describe the differences from autonomous replay in words; ``autonomous`` if there are none."""

@@ -42,7 +42,7 @@ class StreamRules:
     def of(protocol: ReplayProtocol, episode: Episode) -> StreamRules:
         """Return the rules of a protocol for an episode."""
         gold = {turn.frame: turn.text for turn in episode.utterances()} if protocol.history == "gold" else None
-        return StreamRules(protocol.initiative == "autonomous", gold)
+        return StreamRules(protocol.records_utterances, gold)
 
     def gold_reply(self, frame: int) -> str | None:
         """Return the reference turn that the context holds for a frame; None for none."""

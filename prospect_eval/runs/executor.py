@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from prospect_core.data.jsonl_index import LazyEpisodes, clips_from_jsonl_index,
 from prospect_core.records import SCHEMA, EpisodeRecord, EpisodeTiming
 from prospect_core.timeline import Episode
 from prospect_core.util.atomic import write_atomic
+from prospect_core.util.console import format_count
 from prospect_core.util.errors import DataError
 from prospect_core.util.json_io import dump_json, load_json
 from prospect_core.util.signals import defer_interrupt
@@ -191,10 +192,27 @@ def keep_executor_result(
         timing = EpisodeTiming(episode.id, 0.0, {})
     else:
         record, timing = result
+        record = _drop_unasked_utterances(config, record)
     problems = record.problems() if record.status == "ok" else []
     if problems:
         raise DataError(f"{maker}: returned an inconsistent record: {problems[0]}")
     return Kept(episode.id, record.status, timing, dump_json(record))
+
+
+def _drop_unasked_utterances(config: RunConfig, record: EpisodeRecord) -> EpisodeRecord:
+    """Return the record without utterances if the protocol asks the model instead of letting it speak.
+
+    A model that cannot follow the protocol may still speak by itself.
+    """
+    if config.knobs.rules.records_utterances or not record.utterances:
+        return record
+    logger.info(
+        "episode %s: %s by itself, not recorded under a protocol that is %s",
+        record.episode.id,
+        format_count(len(record.utterances), "utterance"),
+        config.knobs.rules.initiative,
+    )
+    return replace(record, utterances=())
 
 
 def _infer(folder: Path, replay: Replay, episodes: Sequence[Episode], progress: Callable[[int, int], None]) -> Outcome:
