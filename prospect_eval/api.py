@@ -265,7 +265,7 @@ def _finish(
     from prospect_eval.report.pages.run_page import write_run_page
     from prospect_eval.scoring.corpora import FILE, read_scoring_corpus, write_scoring_corpus
     from prospect_eval.scoring.frame_table import write_frame_table
-    from prospect_eval.scoring.official_scores import store_official_scores
+    from prospect_eval.scoring.official_runs import store_official_scores
     from prospect_eval.scoring.score import write_score_metrics
 
     # without DONE.json the folder counts as incomplete until all files are written

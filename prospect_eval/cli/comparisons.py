@@ -6,6 +6,7 @@ prospect-eval compare runs/first runs/second
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -130,9 +131,12 @@ def _compare_groups(groups: tuple[str, ...], intersect: bool, json_: str | None)
     type=click.Path(path_type=Path),
     help="Folder of the benchmark's annotations, needed for published files with --suite.",
 )
+@click.option(
+    "--constant", metavar="NAME", help="With --suite: also test each model against this constant answer (p by Holm)."
+)
 @json_option
 def leaderboard_command(
-    runs: tuple[Path, ...], by: str | None, intersect: bool, suite: str | None, data: Path | None, json_: str | None
+    runs: tuple[Path, ...], by: str | None, intersect: bool, suite: str | None, json_: str | None, **given: Any
 ) -> None:
     """Rank scored runs over the same episodes and test which are worse than the best.
 
@@ -142,10 +146,12 @@ def leaderboard_command(
     from dataclasses import asdict
 
     if suite is not None:
-        _rank_officially(runs, suite, data, by, json_)
+        _rank_officially(runs, suite, by, json_, given)
         return
-    if data is not None:
+    if given["data"] is not None:
         raise UserError("--data is the folder of a published benchmark: give --suite NAME too")
+    if given["constant"] is not None:
+        raise UserError("--constant is a constant answer of a published benchmark: give --suite NAME too")
 
     from prospect_eval.analysis.leaderboard import make_leaderboard
     from prospect_eval.metrics import all_metrics
@@ -156,13 +162,15 @@ def leaderboard_command(
         print_leaderboard_comparison_table(result)
 
 
-def _rank_officially(paths: tuple[Path, ...], suite: str, data: Path | None, by: str | None, json_: str | None) -> None:
+def _rank_officially(
+    paths: tuple[Path, ...], suite: str, by: str | None, json_: str | None, given: dict[str, Any]
+) -> None:
     from dataclasses import asdict
 
     from prospect_eval.analysis.official_leaderboard import make_official_leaderboard
     from prospect_eval.cli.official_tables import print_official_leaderboard
 
-    board = make_official_leaderboard(suite, data, paths, by)
+    board = make_official_leaderboard(suite, given["data"], paths, by, given["constant"])
     if print_json_option(json_, lambda: asdict(board)):
         print_official_leaderboard(board)
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prospect_core.util.atomic import write_atomic
 from prospect_core.util.console import make_console, print_json_option, print_line
 from prospect_core.util.errors import UserError
-from prospect_core.util.json_io import dump_json
 from prospect_eval.cli.comparison_tables import make_comparison_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from prospect_eval.analysis.official_leaderboard import OfficialLeaderboard, OfficialPlace
+    from prospect_eval.suites.official_intervals import OfficialDifference
 
 #: width of a table when the output is not a terminal
 WIDTH = 110
@@ -29,15 +28,17 @@ def print_official_table(official: dict[str, Any], every: bool = True) -> None:
     """
     counts = official["counts"]
     title = f"{official['title']}, official numbers ({official['protocol']})"
-    table = make_comparison_table(("official value", "value", "95 % interval", "best constant answer"), title)
+    columns = ["official value", "value", "95 % interval", "best constant answer"]
+    if official.get("baselines"):
+        columns.append("best blind baseline")
+    table = make_comparison_table(columns, title)
     for name, entry in official["values"].items():
         if not every and not entry["headline"]:
             continue
-        best = entry["best_constant"]
         scale = 100 if entry["percent"] else 1
-        rival = "–" if best is None else f"{best['name']} {_number(best['value'], scale)}"
+        rivals = [_rival(entry[key], scale) for key in ("best_constant", "best_baseline")[: len(columns) - 3]]
         shown = f"{name} (%)" if entry["percent"] else name
-        table.add_row(shown, _number(entry["value"], scale), _interval(entry["ci95"], scale), rival)
+        table.add_row(shown, _number(entry["value"], scale), _interval(entry["ci95"], scale), *rivals)
     console = make_console(highlight=False, unseen=WIDTH)
     console.print(table)
     line = f"{counts['scored']:,} items scored, {counts['missing']:,} missing, {counts['failed']:,} unreadable"
@@ -46,6 +47,10 @@ def print_official_table(official: dict[str, Any], every: bool = True) -> None:
     console.print(line)
     for note in [*_exploit_notes(official), *official["notes"]]:
         console.print(f"  {note}")
+
+
+def _rival(best: dict[str, Any] | None, scale: float) -> str:
+    return "–" if best is None else f"{best['name']} {_number(best['value'], scale)}"
 
 
 def _exploit_notes(official: dict[str, Any]) -> list[str]:
@@ -74,14 +79,12 @@ def score_published_files(
     Raises:
         UserError: The annotations are not given.
     """
-    from prospect_eval.scoring.official_scores import FILE, score_published_results
+    from prospect_eval.scoring.official_scores import score_published_results, write_official_scores
 
     if given["data"] is None:
         raise UserError(f"--suite {suite}: give --data FOLDER with the benchmark's annotations too")
-    official = score_published_results(suite, given["data"], paths, given["model"]).plain()
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        write_atomic(output / FILE, dump_json(official, indent=1) + "\n")
+    scoring = score_published_results(suite, given["data"], paths, given["model"])
+    official = scoring.plain() if output is None else write_official_scores(output, scoring)
     if print_json_option(json_, lambda: official):
         print_official_table(official)
 
@@ -89,10 +92,13 @@ def score_published_files(
 def print_official_leaderboard(board: OfficialLeaderboard) -> None:
     """Print the models, the best first, with tests against the best one."""
     unit = " (%)" if board.percent else ""
-    columns = ("model", *(f"{name}{unit}" for name in board.values), "p (Holm)", "against the best")
+    columns = ["model", *(f"{name}{unit}" for name in board.values), "p (Holm)", "against the best"]
+    if board.constant:
+        columns += ["p (Holm)", f"against {board.constant}"]
     table = make_comparison_table(columns, f"{board.benchmark}, by {board.values[0]}")
     for place in board.places:
-        table.add_row(*_place_cells(place, board.values, 100 if board.percent else 1))
+        cells = _place_cells(place, board.values, 100 if board.percent else 1)
+        table.add_row(*cells, *(_difference_cells(place.against_constant) if board.constant else ()))
     console = make_console(highlight=False, unseen=150)
     console.print(table)
     if board.beaten:
@@ -107,8 +113,16 @@ def _place_cells(place: OfficialPlace, values: Sequence[str], scale: float) -> l
     first = next((d for d in place.against_best if d.value == values[0]), None)
     if first is None:
         return [place.name, *cells, "–", "best"]
-    p = "–" if first.p is None else f"{first.p:.3f}"
-    return [place.name, *cells, p, first.verdict if not first.note else f"{first.verdict}: {first.note}"]
+    return [place.name, *cells, *_difference_cells(first)]
+
+
+def _difference_cells(difference: OfficialDifference | None) -> list[str]:
+    """Return p value and verdict of a difference."""
+    if difference is None:
+        return ["–", "–"]
+    p = "–" if difference.p is None else f"{difference.p:.3f}"
+    note = f": {difference.note}" if difference.note else ""
+    return [p, f"{difference.verdict}{note}"]
 
 
 def _number(value: float | None, scale: float) -> str:

@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 @click.option(
     "--on-missing",
     type=click.Choice(["fail", "skip"]),
-    help="When videos are missing: list them and stop, or run the others [default: fail for published benchmarks].",
+    help="When videos are missing: list them and stop, or run the others [default: fail for published benchmarks; baselines need no video].",
 )
 @click.option(
     "--streams",

@@ -85,6 +85,11 @@ def open_registered_predictor(
     return _tell_checkpoint(ckpt, data, asked) if asked.distributed else _open_checkpoint(ckpt, data, asked)
 
 
+def is_registered_baseline(ckpt: str) -> bool:
+    """Return whether a ``--ckpt`` argument names a baseline, which looks at no picture."""
+    return ckpt.partition(":")[0] == "baseline"
+
+
 def _open_checkpoint(ckpt: str, data: Dataset, asked: PredictorOptions) -> Predictor:
     from prospect_core.stream.strategies.registry import find_registered_strategy as check_strategy
     from prospect_eval.models.checkpoint import open_checkpoint_predictor

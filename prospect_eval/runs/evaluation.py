@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,7 +17,7 @@ from prospect_core.util.console import format_count
 from prospect_core.util.errors import DataError
 from prospect_eval.models.base import Predictor, PredictorOptions
 from prospect_eval.models.baselines.procedure_baselines import require_procedure_baselines
-from prospect_eval.models.registry import open_registered_predictor
+from prospect_eval.models.registry import is_registered_baseline, open_registered_predictor
 from prospect_eval.runs.distributed import replay_distributed
 from prospect_eval.runs.environment import digest_environment_code
 from prospect_eval.runs.executor import Outcome, execute_run, find_missing_videos, select_run_episodes
@@ -25,6 +26,8 @@ from prospect_eval.suites.suite import Suite, open_suite, open_suite_source
 
 if TYPE_CHECKING:
     from prospect_core.parallel.scheduler import WorkerTally
+
+logger = logging.getLogger(__name__)
 
 #: called with (name of the phase, done, total); total is None if unknown
 Progress = Callable[[str, int, int | None], None]
@@ -52,8 +55,9 @@ class EvaluationOptions:
         protocol: Name of a protocol of the suite, or switches such as ``history=gold``; None for
             the suite's first protocol.
         on_missing: ``fail`` to stop before the first episode if videos are missing, ``skip`` to
-            leave out their episodes. None means ``fail`` for published benchmarks; for other
-            datasets each such episode fails by itself.
+            leave out their episodes. None means ``fail`` for published benchmarks, except for
+            baselines, which look at no picture; for other datasets each such episode fails by
+            itself.
     """
 
     ckpt: str
@@ -112,7 +116,7 @@ def prepare_evaluation(options: EvaluationOptions, progress: Progress = lambda n
     source, dataset = open_suite_source(
         options.data, options.suite, split, partial(progress, "videos"), options.protocol
     )
-    missing = _missing_videos(options.on_missing or ("fail" if suite.benchmark else None), dataset, split)
+    missing = _missing_videos(_on_missing(options, suite, dataset, split), dataset, split)
     episodes = select_run_episodes(dataset, split, options.limit, missing)
     protocol = suite.protocol(options.protocol)
     asked = replace(options.predictor, strategy=options.strategy or suite.strategies[0], protocol=protocol)
@@ -135,6 +139,20 @@ def prepare_evaluation(options: EvaluationOptions, progress: Progress = lambda n
     name = Path(options.suite).stem if options.suite else dataset.info.name
     folder = options.output or Path("runs") / _run_name(options.ckpt, name, predictor.knobs)
     return Evaluation(replace(options, predictor=asked), folder, config, dataset, episodes, predictor, missing)
+
+
+def _on_missing(options: EvaluationOptions, suite: Suite, dataset: Dataset, split: str) -> str | None:
+    """Return how missing videos are treated. Baselines look at no picture and run without videos."""
+    if options.on_missing is not None or not suite.benchmark:
+        return options.on_missing
+    if not is_registered_baseline(options.ckpt):
+        return "fail"
+    if missing := find_missing_videos(dataset, split):
+        logger.warning(
+            "%s missing: baselines need none, but these episodes end with the official window",
+            format_count(len(missing), "video"),
+        )
+    return None
 
 
 def _missing_videos(on_missing: str | None, dataset: Dataset, split: str) -> tuple[str, ...]:

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from prospect_core.data.dataset import Dataset
-from prospect_core.records import EpisodeRecord, digest_records
 from prospect_core.util.atomic import write_atomic
-from prospect_core.util.errors import DataError, UserError
+from prospect_core.util.errors import DataError
 from prospect_core.util.json_io import dump_json, read_json
-from prospect_eval.runs.folder import RunConfig
+from prospect_eval.scoring.official_constants import write_official_constants
 from prospect_eval.suites.benchmark import Benchmark
 from prospect_eval.suites.benchmark_dataset import OpenedBenchmark, open_benchmark
 from prospect_eval.suites.official_intervals import find_official_intervals
 from prospect_eval.suites.official_score import ItemScore, OfficialScore, make_official_score
-from prospect_eval.suites.suite import open_suite
-
-logger = logging.getLogger(__name__)
 
 FILE = "official.json"
 SCHEMA = 1
@@ -39,6 +33,8 @@ class OfficialScoring:
         protocol: Description of the protocol of the predictions. Published files do not state it.
         missing_videos: Number of missing videos, whose items are left out.
         predictions_digest: Digest of the records; empty for published files.
+        baselines: Official numbers of the blind baselines over the same items, by name; none for
+            published files.
     """
 
     benchmark: Benchmark[Any, Any]
@@ -47,6 +43,15 @@ class OfficialScoring:
     protocol: str
     missing_videos: int = 0
     predictions_digest: str = ""
+    baselines: Mapping[str, OfficialScore] = field(default_factory=dict)
+
+    def best_baseline(self, value: str) -> tuple[str, float] | None:
+        """Return name and value of the blind baseline with the highest value; None if there is none.
+
+        Args:
+            value: Name of the official value.
+        """
+        return _find_highest(self.baselines, value)
 
     def best_constant(self, value: str, exploits: bool = False) -> tuple[str, float] | None:
         """Return the constant answer with the highest value.
@@ -60,9 +65,7 @@ class OfficialScoring:
             Its name and value; None if the value is undefined for all of these constant answers.
         """
         chosen = {name: s for name, s in self.constants.items() if (name in self.benchmark.exploits) == exploits}
-        found = {name: score.values.get(value) for name, score in chosen.items()}
-        known = {name: number for name, number in found.items() if number is not None}
-        return max(known.items(), key=lambda item: item[1], default=None)
+        return _find_highest(chosen, value)
 
     def plain(self) -> dict[str, Any]:
         """Return the contents of ``official.json``."""
@@ -71,6 +74,7 @@ class OfficialScoring:
         values = {}
         for name, interval in intervals.items():
             best, exploit = self.best_constant(name), self.best_constant(name, exploits=True)
+            blind = self.best_baseline(name)
             values[name] = {
                 "value": interval.point,
                 "ci95": interval.ci95,
@@ -79,6 +83,7 @@ class OfficialScoring:
                 "percent": self.benchmark.find_value_range(name) == (0.0, 1.0),
                 "best_constant": None if best is None else {"name": best[0], "value": best[1]},
                 "best_exploit": None if exploit is None else {"name": exploit[0], "value": exploit[1]},
+                "best_baseline": None if blind is None else {"name": blind[0], "value": blind[1]},
             }
         return {
             "schema": SCHEMA,
@@ -91,52 +96,26 @@ class OfficialScoring:
             "missing_videos": self.missing_videos,
             "values": values,
             "constants": {name: score.values for name, score in self.constants.items()},
+            "baselines": {name: score.values for name, score in self.baselines.items()},
             "notes": list(self.score.notes),
             "items": [asdict(item) for item in self.score.items],
         }
 
 
-def score_run_officially(config: RunConfig, records: Sequence[EpisodeRecord]) -> OfficialScoring | None:
-    """Return the official numbers of a run.
-
-    Returns:
-        None if the suite has no published benchmark.
-
-    Raises:
-        DataError: The dataset of the run or the annotations of the benchmark no longer exist.
-    """
-    if not config.suite:
-        return None
-    name = open_suite(config.suite).benchmark
-    if not name or (replay := open_benchmark(name).replay) is None:
-        return None
-    dataset = Dataset.open(config.data)
-    annotations = OpenedBenchmark(open_benchmark(name), Path(dataset.info.videos_root)).annotations
-    return OfficialScoring(
-        open_benchmark(name),
-        replay.score_records(annotations, records),
-        replay.constants(annotations, records),
-        config.knobs.rules.describe(),
-        config.missing_videos,
-        digest_records(records),
-    )
+def _find_highest(scores: Mapping[str, OfficialScore], value: str) -> tuple[str, float] | None:
+    """Return name and value of the score with the highest value; None if none has it."""
+    found = {name: score.values.get(value) for name, score in scores.items()}
+    known = {name: number for name, number in found.items() if number is not None}
+    return max(known.items(), key=lambda item: item[1], default=None)
 
 
-def store_official_scores(folder: Path, config: RunConfig, records: Sequence[EpisodeRecord]) -> None:
-    """Write ``official.json`` of a run of a published benchmark.
-
-    If the annotations cannot be read, an earlier file for the same predictions stays.
-    """
-    try:
-        found = score_run_officially(config, records)
-    except (DataError, UserError) as error:
-        logger.warning("%s: the official numbers are not computed again (%s)", folder, error)
-        stored = read_official_scores(folder)
-        if stored is not None and stored.get("predictions_digest") != digest_records(records):
-            (folder / FILE).unlink()
-        return
-    if found is not None:
-        write_atomic(folder / FILE, dump_json(found.plain(), indent=1) + "\n")
+def write_official_scores(folder: Path, scoring: OfficialScoring) -> dict[str, Any]:
+    """Write ``official.json`` and the items of the constant answers; return the contents of ``official.json``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    official = scoring.plain()
+    write_official_constants(folder, scoring.constants, scoring.predictions_digest)
+    write_atomic(folder / FILE, dump_json(official, indent=1) + "\n")
+    return official
 
 
 def read_official_scores(folder: Path) -> dict[str, Any] | None:
