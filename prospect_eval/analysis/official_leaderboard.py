@@ -142,15 +142,21 @@ def _scoring(benchmark: Benchmark[Any, Any], root: Path | None, path: Path) -> O
         if stored["benchmark"] != benchmark.name:
             raise UserError(f"{path}: is a run of {stored['benchmark']}, not of {benchmark.name}")
         score = restore_official_score(stored, benchmark)
-        constants = read_official_constants(path, stored, benchmark)
-        return OfficialScoring(benchmark, score, constants, stored["protocol"], stored["missing_videos"])
+        return OfficialScoring(
+            benchmark,
+            score,
+            read_official_constants(path, stored, benchmark),
+            stored["protocol"],
+            stored["missing_videos"],
+            judge=stored.get("judge", ""),
+        )
     if root is None:
         raise UserError(f"{path}: published predictions need the annotations; give --data FOLDER")
     return score_published_results(benchmark.name, root, [path])
 
 
 def _protocol_notes(scorings: dict[str, OfficialScoring]) -> list[str]:
-    """Refuse runs under different protocols.
+    """Refuse runs under different protocols or with different LLM judges.
 
     Published files do not state their protocol; a note says that it is assumed to be equal.
     """
@@ -158,6 +164,10 @@ def _protocol_notes(scorings: dict[str, OfficialScoring]) -> list[str]:
     if len(set(runs.values())) > 1:
         shown = "; ".join(f"{name}: {protocol}" for name, protocol in runs.items())
         raise UserError(f"runs under different protocols are not comparable ({shown})")
+    judges = {name: scoring.judge for name, scoring in scorings.items() if scoring.judge}
+    if len(set(judges.values())) > 1:
+        shown = "; ".join(f"{name}: {judge}" for name, judge in judges.items())
+        raise UserError(f"values with different LLM judges are not comparable ({shown}); judge the runs with one")
     files = [name for name in scorings if name not in runs]
     if runs and files:
         return [

@@ -19,11 +19,11 @@ from prospect_eval.cli.comparisons import (
 from prospect_eval.cli.descriptions import describe_command
 from prospect_eval.cli.exports import export_command
 from prospect_eval.cli.gates import gate_command
+from prospect_eval.cli.judging import judge_command
 from prospect_eval.cli.leak_checks import leaks_command
 from prospect_eval.cli.replays import calibrate_command, run_command
 from prospect_eval.cli.scores import (
     doctor_command,
-    judge_command,
     ls_command,
     report_command,
     score_command,

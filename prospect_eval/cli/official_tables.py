@@ -27,7 +27,8 @@ def print_official_table(official: dict[str, Any], every: bool = True) -> None:
         every: Whether to print all values; otherwise only the headline values.
     """
     counts = official["counts"]
-    title = f"{official['title']}, official numbers ({official['protocol']})"
+    judged = f", judged by {official['judge']}" if official.get("judge") else ""
+    title = f"{official['title']}, official numbers ({official['protocol']}{judged})"
     columns = ["official value", "value", "95 % interval", "best constant answer"]
     if official.get("baselines"):
         columns.append("best blind baseline")

@@ -1,4 +1,4 @@
-"""Commands that need no model: score, judge, report, ls, show, doctor.
+"""Commands that need no model: score, report, ls, show, doctor.
 
 prospect-eval score runs/first
 """
@@ -14,9 +14,8 @@ from prospect_core.timeline import Episode
 from prospect_core.util.console import Number, json_option, make_console, print_json_option, print_line, progress_bar
 from prospect_core.util.errors import EXIT_INCOMPLETE, UserError
 from prospect_eval.cli.official_tables import print_official_table, score_published_files
-from prospect_eval.cli.options import add_endpoint_options, add_match_options, open_source_from_options
+from prospect_eval.cli.options import add_match_options, open_source_from_options
 from prospect_eval.cli.tables import (
-    print_judge_table,
     print_runs_table,
     print_scores_table,
 )
@@ -137,49 +136,6 @@ def _import(predictions: Path, folder: Path, given: dict[str, Any]) -> ImportedR
 
 def _say_aside(line: str) -> None:
     print_line(line, err=True)
-
-
-@click.command("judge")
-@click.argument("folder", type=click.Path(path_type=Path), metavar="RUN")
-@click.option(
-    "--endpoint", required=True, metavar="URL", help="OpenAI-compatible API, such as http://127.0.0.1:8000/v1."
-)
-@click.option("--model", required=True, help="Name of the LLM judge at the endpoint.")
-@click.option(
-    "--repeats", type=click.IntRange(1, 20), default=3, show_default=True, help="Number of judgments per dialogue."
-)
-@click.option(
-    "--workers", type=click.IntRange(1, 64), default=4, show_default=True, help="Number of parallel requests."
-)
-@add_endpoint_options
-@click.option(
-    "--max-tokens", type=click.IntRange(min=64), default=700, show_default=True, help="Maximum tokens of a reply."
-)
-@json_option
-def judge_command(folder: Path, json_: str | None, **given: Any) -> None:
-    """Let a language model grade the dialogues of a run.
-
-    Sends the dialogues to the endpoint and writes judge.json to the run folder.
-    """
-    from prospect_core.util.atomic import write_atomic
-    from prospect_core.util.json_io import dump_json
-    from prospect_eval.analysis.llm_judge import judge_records
-    from prospect_eval.models.chat_client import Endpoint
-    from prospect_eval.runs.folder import read_run_folder_records
-
-    records = read_run_folder_records(folder)[1]
-    chat = Endpoint(
-        given["endpoint"],
-        given["model"],
-        given["key_variable"],
-        given["timeout"],
-        options=given["request_options"],
-    )
-    with progress_bar("judge") as advance:
-        result = judge_records(records, chat, given["repeats"], given["workers"], given["max_tokens"], advance)
-    write_atomic(folder / "judge.json", dump_json(result, indent=1) + "\n")
-    if print_json_option(json_, lambda: result):
-        print_judge_table(result)
 
 
 @click.command("report")

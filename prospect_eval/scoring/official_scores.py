@@ -35,6 +35,7 @@ class OfficialScoring:
         predictions_digest: Digest of the records; empty for published files.
         baselines: Official numbers of the blind baselines over the same items, by name; none for
             published files.
+        judge: Name of the LLM judge whose verdicts the values use; empty for none.
     """
 
     benchmark: Benchmark[Any, Any]
@@ -44,6 +45,7 @@ class OfficialScoring:
     missing_videos: int = 0
     predictions_digest: str = ""
     baselines: Mapping[str, OfficialScore] = field(default_factory=dict)
+    judge: str = ""
 
     def best_baseline(self, value: str) -> tuple[str, float] | None:
         """Return name and value of the blind baseline with the highest value; None if there is none.
@@ -91,6 +93,7 @@ class OfficialScoring:
             "title": self.benchmark.title,
             "source": self.benchmark.source,
             "protocol": self.protocol,
+            "judge": self.judge,
             "predictions_digest": self.predictions_digest,
             "counts": {status: self.score.count(status) for status in ("scored", "missing", "failed")},
             "missing_videos": self.missing_videos,

@@ -135,6 +135,39 @@ class VideoLengths(Protocol):
         """Return the number of frames of a video at ``fps``; None for a missing or unreadable file."""
 
 
+#: gives the reply of an LLM judge to a prompt; see `prospect_eval.suites.cached_judge.CachedJudge`
+AskJudge = Callable[[str], str]
+
+
+class CollectVerdicts(Protocol[_AnnotationsIn]):
+    """Asks an LLM judge for the verdicts that the official values of a run need."""
+
+    def __call__(
+        self, annotations: _AnnotationsIn, records: Sequence[EpisodeRecord], ask: AskJudge, name: str
+    ) -> dict[str, Any]:
+        """Return the verdicts by id, as JSON values.
+
+        Args:
+            annotations: The benchmark's annotations.
+            records: The records of the run.
+            ask: Gives the LLM judge's reply to a prompt.
+            name: Name of the LLM judge with everything that changes its replies.
+        """
+
+
+@dataclass(frozen=True)
+class RecordJudge(Generic[AnnotationsT]):
+    """Official values of a run that need an LLM judge.
+
+    Attributes:
+        collect: Asks for the verdicts.
+        score: Returns the official numbers of records with the verdicts by id.
+    """
+
+    collect: CollectVerdicts[AnnotationsT]
+    score: Callable[[AnnotationsT, Sequence[EpisodeRecord], Mapping[str, Any]], OfficialScore]
+
+
 @dataclass(frozen=True)
 class BenchmarkReplay(Generic[AnnotationsT]):
     """Functions that run models on a benchmark.
@@ -145,12 +178,14 @@ class BenchmarkReplay(Generic[AnnotationsT]):
             cover, which may be a part of the benchmark.
         constants: Returns the official numbers of each constant answer over the same items.
         video_folders: Folders, relative to the benchmark's folder, that can contain a video.
+        judge: For official values that need an LLM judge; None if no value does.
     """
 
     make_episodes: MakeEpisodes[AnnotationsT]
     score_records: Callable[[AnnotationsT, Sequence[EpisodeRecord]], OfficialScore]
     constants: Callable[[AnnotationsT, Sequence[EpisodeRecord]], dict[str, OfficialScore]]
     video_folders: tuple[str, ...] = ("",)
+    judge: RecordJudge[AnnotationsT] | None = None
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from prospect_eval.suites.benchmark import Benchmark, BenchmarkReplay
+from prospect_eval.suites.benchmark import Benchmark, BenchmarkReplay, RecordJudge
 from prospect_eval.suites.omnimmi.annotations import OmniMmiAnnotations, read_omnimmi_annotations
 from prospect_eval.suites.omnimmi.constants import OMNIMMI_CONSTANTS
 from prospect_eval.suites.omnimmi.episodes import make_omnimmi_episodes
 from prospect_eval.suites.omnimmi.official import omnimmi_array_values, omnimmi_values
 from prospect_eval.suites.omnimmi.problems import find_omnimmi_problems
-from prospect_eval.suites.omnimmi.records import omnimmi_constants_of_records, score_omnimmi_records
+from prospect_eval.suites.omnimmi.records import (
+    judge_omnimmi_records,
+    omnimmi_constants_of_records,
+    score_judged_omnimmi_records,
+    score_omnimmi_records,
+)
 from prospect_eval.suites.omnimmi.results import OmniMmiResults, read_omnimmi_results
 from prospect_eval.suites.omnimmi.scores import score_omnimmi
 
@@ -30,6 +35,7 @@ BENCHMARK: Benchmark[OmniMmiAnnotations, OmniMmiResults] = Benchmark(
         make_episodes=make_omnimmi_episodes,
         score_records=score_omnimmi_records,
         constants=omnimmi_constants_of_records,
+        judge=RecordJudge(judge_omnimmi_records, score_judged_omnimmi_records),
         video_folders=("", "videos", "clips", "omnimmi/videos", "omnimmi/clips"),
     ),
 )

@@ -13,11 +13,12 @@ from dataclasses import replace
 from typing import Any
 
 from prospect_core.records import EpisodeRecord
-from prospect_eval.suites.benchmark import ReadCounts
+from prospect_eval.suites.benchmark import AskJudge, ReadCounts
 from prospect_eval.suites.official_score import OfficialScore
 from prospect_eval.suites.omnimmi.annotations import OmniMmiAnnotations
 from prospect_eval.suites.omnimmi.constants import OMNIMMI_CONSTANTS
 from prospect_eval.suites.omnimmi.episodes import ITEM, PLACE, name_place
+from prospect_eval.suites.omnimmi.grounding_judge import judge_omnimmi_grounding
 from prospect_eval.suites.omnimmi.official import AlertPrediction
 from prospect_eval.suites.omnimmi.results import OmniMmiResults
 from prospect_eval.suites.omnimmi.scores import score_omnimmi
@@ -77,6 +78,22 @@ def read_omnimmi_records(held: OmniMmiAnnotations, records: Sequence[EpisodeReco
     }
     counts = ReadCounts({"pa": len(alerts), "pt": len(replies), "sg": len(answers)})
     return OmniMmiResults(alerts=alerts, replies=replies, answers=answers, counts=counts)
+
+
+def judge_omnimmi_records(
+    annotations: OmniMmiAnnotations, records: Sequence[EpisodeRecord], ask: AskJudge, name: str
+) -> dict[str, list[str]]:
+    """An LLM judge's verdicts of the SG answers of the records, by the id of the item."""
+    held = select_held_omnimmi_items(annotations, records)
+    judged = judge_omnimmi_grounding(held, read_omnimmi_records(held, records), ask, name)
+    return {item: list(verdicts) for item, verdicts in judged.verdicts.items()}
+
+
+def score_judged_omnimmi_records(
+    annotations: OmniMmiAnnotations, records: Sequence[EpisodeRecord], verdicts: Mapping[str, Sequence[str]]
+) -> OfficialScore:
+    """The official scores of records with stored verdicts, which are lists in JSON."""
+    return score_omnimmi_records(annotations, records, {item: tuple(found) for item, found in verdicts.items()})
 
 
 def _read_alerts(record: EpisodeRecord, texts: Mapping[str, str]) -> AlertPrediction:

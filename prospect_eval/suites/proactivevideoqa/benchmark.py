@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prospect_eval.suites.benchmark import Benchmark, BenchmarkReplay
+from prospect_eval.suites.benchmark import Benchmark, BenchmarkReplay, RecordJudge
 from prospect_eval.suites.proactivevideoqa.annotations import (
     PROACTIVE_TASKS,
     ProactiveVideoQAAnnotations,
@@ -13,6 +13,7 @@ from prospect_eval.suites.proactivevideoqa.episodes import make_proactivevideoqa
 from prospect_eval.suites.proactivevideoqa.official import proactivevideoqa_array_values, proactivevideoqa_values
 from prospect_eval.suites.proactivevideoqa.problems import find_proactivevideoqa_problems
 from prospect_eval.suites.proactivevideoqa.records import (
+    judge_proactivevideoqa_records,
     proactivevideoqa_constants_of_records,
     score_proactivevideoqa_records,
 )
@@ -40,6 +41,7 @@ BENCHMARK: Benchmark[ProactiveVideoQAAnnotations, ProactiveVideoQAResults] = Ben
         make_episodes=make_proactivevideoqa_episodes,
         score_records=score_proactivevideoqa_records,
         constants=proactivevideoqa_constants_of_records,
+        judge=RecordJudge(judge_proactivevideoqa_records, score_proactivevideoqa_records),
         video_folders=("", "videos", "video", *PROACTIVE_TASKS, *(f"{task}/videos" for task in PROACTIVE_TASKS)),
     ),
 )

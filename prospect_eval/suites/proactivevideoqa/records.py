@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from prospect_core.records import EpisodeRecord
-from prospect_eval.suites.benchmark import ReadCounts
+from prospect_eval.suites.benchmark import AskJudge, ReadCounts
 from prospect_eval.suites.official_score import ItemScore, OfficialScore
 from prospect_eval.suites.proactivevideoqa.annotations import ProactiveVideoQAAnnotations
 from prospect_eval.suites.proactivevideoqa.constants import PROACTIVEVIDEOQA_CONSTANTS
 from prospect_eval.suites.proactivevideoqa.episodes import ITEM
 from prospect_eval.suites.proactivevideoqa.official import TimedReply
+from prospect_eval.suites.proactivevideoqa.reply_judge import judge_proactivevideoqa_replies
 from prospect_eval.suites.proactivevideoqa.results import ProactiveVideoQAResults
 from prospect_eval.suites.proactivevideoqa.scores import score_proactivevideoqa
 from prospect_eval.suites.record_texts import find_frame_time, list_texts_after_question
@@ -61,6 +62,15 @@ def read_proactivevideoqa_records(records: Sequence[EpisodeRecord]) -> Proactive
     """The replies of records, which an LLM judge takes from here."""
     replies = {record.episode.meta[ITEM]: _read_replies(record) for record in records}
     return ProactiveVideoQAResults(replies=replies, counts=ReadCounts({"row": len(replies)}))
+
+
+def judge_proactivevideoqa_records(
+    annotations: ProactiveVideoQAAnnotations, records: Sequence[EpisodeRecord], ask: AskJudge, name: str
+) -> dict[str, str]:
+    """An LLM judge's verdict of every reply of the records that counts, by the id of the request."""
+    held = select_held_proactive_questions(annotations, records)
+    replies = read_proactivevideoqa_records(records).replies
+    return judge_proactivevideoqa_replies(held.questions, replies, ask, name)
 
 
 def _read_replies(record: EpisodeRecord) -> tuple[TimedReply, ...]:
