@@ -7,7 +7,7 @@ INSTALL := .ci/install $(BIN)/python
 # tests start many processes: none has to compile again what another one has
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: setup format lint types quick test test-slow test-browser test-hf test-oldest nightly eval gate bench-training bench-world bench-metrics bench-statistics bench-streaming bench-published bench-checkpoint bench-ablations bench-field bench-report bench-faults bench-tests bench-scale docs clean
+.PHONY: setup format lint types quick test test-slow test-browser test-hf test-oldest nightly eval gate bench-training bench-world bench-metrics bench-statistics bench-streaming bench-published bench-checkpoint bench-ablations bench-field bench-field-chain bench-report bench-faults bench-tests bench-scale docs clean
 
 setup: $(READY)
 
@@ -80,6 +80,10 @@ bench-ablations: $(READY)
 # published benchmarks: values equal to the published scorers' (REFERENCE: a folder of them), constant answers, cost of polls
 bench-field: $(READY)
 	$(BIN)/python -m benchmarks.quality.field $(if $(REFERENCE),--reference $(REFERENCE)) --output reports/field.json
+
+# the suites of published benchmarks: run, kill, resume, score, report, gate (REFERENCE: a folder of their files)
+bench-field-chain: $(READY)
+	$(BIN)/python -m benchmarks.reliability.field_chain $(if $(REFERENCE),--reference $(REFERENCE)) --output reports/field/chain.json
 
 # the documentation site, into site/; any warning is an error
 docs: $(READY)

@@ -192,7 +192,7 @@ def read_all(benchmark, folder, annotations, results):
 
 
 @pytest.mark.parametrize("name", sorted(FILES))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data())
 def test_benchmark_readers_damaged_file_is_read_or_refused(tmp_path, name, data):
     annotations, results = FILES[name]
@@ -221,7 +221,7 @@ def test_benchmark_readers_complete_file_is_read(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", REPLAYED)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data())
 def test_damaged_annotations_give_sound_episodes_or_reasons(name, data, tmp_path):
     benchmark, suite = open_benchmark(name), open_suite(name)

@@ -9,7 +9,7 @@ import pytest
 from prospect_core.util.errors import UserError
 from prospect_eval.metrics import all_metrics
 from prospect_eval.suites.gate_rules import read_gate_rules
-from prospect_eval.suites.suite import SUITES, open_suite
+from prospect_eval.suites.suite import SUITES, is_benchmark_suite, open_suite
 from tests.helpers.predictions import TOOLS
 
 METRICS = all_metrics(TOOLS)
@@ -82,3 +82,11 @@ def test_open_suite_too_few_videos_in_folder_raises(short_world, tmp_path):
     file.write_text(f"data: {short_world.root}\nsplit: test\ngate: {{metrics: {{dst_jga: {{margin: 0.1}}}}}}\n")
     with pytest.raises(UserError, match=r"split 'test' has \d+ videos, rules with margins need at least 10"):
         open_suite(str(file))
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("name", [name for name in SUITES if is_benchmark_suite(name)])
+def test_suites_of_published_benchmarks_have_gate_rules(name):
+    rules = open_suite(name).rules()
+    assert rules is not None
+    assert rules.metrics
