@@ -1,15 +1,16 @@
 """Measure polls in one pass against a new stream for each poll: frames encoded, seconds, answers.
 
 The episodes are those of OVO-Bench, with its poll times if its annotations are given. The videos are tiny and have the lengths
-that the polls need. The model is random and small. Both ways decode the video, encode each frame that they show to the model,
-and answer each poll.
+that the polls need. The model has random weights, in one of two shapes: ``small``, whose answers cost more than its frames, and
+``tower``, whose vision tower has the width and the patches of SmolVLM2-256M, but fewer layers and smaller pictures. Both ways
+decode the video, encode each frame that they show to the model, and answer each poll.
 """
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,18 +36,10 @@ from prospect_eval.suites.benchmark import ReadCounts
 from prospect_eval.suites.ovo_bench.annotations import ChoiceItem, CountItem, CountPoll, OvoBenchAnnotations
 from prospect_eval.suites.ovo_bench.episodes import make_ovo_bench_episodes
 
-#: pixels of a side of the videos
+#: pixels of a side of the videos of the small shape
 SIZE = 16
 ONE_PASS = ReplayProtocol("polled", horizon="official")
 RECUT = replace(ONE_PASS, polling="recut")
-_VISION = {
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "image_size": 32,
-    "patch_size": 8,
-}
 _TEXT = {
     "model_type": "llama",
     "hidden_size": 48,
@@ -59,6 +52,44 @@ _TEXT = {
     "bos_token_id": None,
     "eos_token_id": 1,
 }
+
+
+@dataclass(frozen=True)
+class PollingShape:
+    """Shape of a random model and of its videos.
+
+    Attributes:
+        picture: Pixels of a side of the videos.
+        vision: Configuration of the vision tower.
+    """
+
+    picture: int
+    vision: Mapping[str, int]
+
+
+SMALL = PollingShape(
+    picture=SIZE,
+    vision={
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "image_size": 32,
+        "patch_size": 8,
+    },
+)
+#: width, heads and patches of SmolVLM2-256M, which has 12 layers and pictures of 512 x 512
+TOWER = PollingShape(
+    picture=128,
+    vision={
+        "hidden_size": 768,
+        "intermediate_size": 3072,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 12,
+        "image_size": 128,
+        "patch_size": 16,
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -160,27 +191,27 @@ def _invent_count(number: int, video: str, times: Sequence[int]) -> CountItem:
     )
 
 
-def write_noise_video(path: Path, seconds: int, seed: int) -> None:
-    """Write a video of one picture of noise a second."""
+def write_noise_video(path: Path, seconds: int, seed: int, size: int = SIZE) -> None:
+    """Write a video of one square picture of noise a second; ``size`` is its side in pixels."""
     noise = np.random.default_rng(seed)
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=1, options={"preset": "ultrafast"})
         assert isinstance(stream, av.VideoStream)
-        stream.width = stream.height = SIZE
+        stream.width = stream.height = size
         stream.pix_fmt = "yuv420p"
         for _ in range(seconds):
-            picture = noise.integers(0, 255, (SIZE, SIZE, 3), dtype=np.uint8)
+            picture = noise.integers(0, 255, (size, size, 3), dtype=np.uint8)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())
 
 
-def make_random_model(episodes: Sequence[Episode]) -> tuple[DSTSmolVLM, Any]:
-    """Make a small random model, with a tokenizer trained on the polls."""
+def make_random_model(episodes: Sequence[Episode], shape: PollingShape) -> tuple[DSTSmolVLM, Any]:
+    """Make a random model of a shape, with a tokenizer trained on the polls."""
     texts = [text for episode in episodes for poll in episode.polls for text in (poll.question, *poll.choices)]
     tokenizer = train_tokenizer([text for text in texts if text], 400)
     config = DSTSmolVLMConfig(
-        vision_config=dict(_VISION),
+        vision_config=dict(shape.vision),
         text_config={**_TEXT, "vocab_size": len(tokenizer)},
         state_head_size=16,
         tokens_per_frame=4,
@@ -221,26 +252,28 @@ def replay_polls(
     return PollingCost(seconds, cpu_seconds, sum(counted), {answer.poll: answer for answer in record.answers})
 
 
-def measure_polling_cost(episodes: Sequence[Episode], folder: Path) -> dict[str, Any]:
-    """Replay episodes both ways, in turn.
+def measure_polling_cost(episodes: Sequence[Episode], folder: Path, shape: PollingShape = SMALL) -> dict[str, Any]:
+    """Replay episodes both ways, in turn, on one thread.
 
     Args:
         episodes: Episodes with polls; their videos are written to ``folder``.
         folder: A folder for the videos.
+        shape: Shape of the model and of the videos.
     """
     # the products of a model of this size are too small for several threads
     torch.set_num_threads(1)
-    model, tokenizer = make_random_model(episodes)
+    model, tokenizer = make_random_model(episodes, shape)
     costs = {"one_pass": PollingCost(), "recut": PollingCost()}
     for number, episode in enumerate(episodes):
         video = folder / f"{number}.mp4"
-        write_noise_video(video, episode.end_frame, number)
+        write_noise_video(video, episode.end_frame, number, shape.picture)
         for name, protocol in (("one_pass", ONE_PASS), ("recut", RECUT)):
             costs[name].add(replay_polls(model, tokenizer, episode, video, protocol))
     one_pass, recut = costs["one_pass"], costs["recut"]
     equal = sum(recut.answers[poll] == answer for poll, answer in one_pass.answers.items())
     return {
         "polls_speedup": round(recut.seconds / one_pass.seconds, 2),
+        "polls_cpu_speedup": round(recut.cpu_seconds / one_pass.cpu_seconds, 2),
         "frames_ratio": round(recut.frames / one_pass.frames, 3),
         "answers_equal": {"equal": equal, "total": len(recut.answers)},
         "polls": {

@@ -6,7 +6,7 @@
 For each suite, a sample of the annotations and tiny videos of noise (`benchmarks.reliability.field_samples`) are replayed under
 the suite's first protocol. Without ``--reference`` only suites with invented annotations are run.
 
-* ``seconds``: each command, as a process of its own, with an empty cache for ``run``.
+* ``seconds``: each command, as a process of its own, with an empty cache for ``run``. ``load_average``: of five minutes, at the end.
 * ``nothing_lost``, ``nothing_redone``, ``records_equal``, ``digest_equal``, ``official_equal``: a run that was killed with SIGKILL
   and started again, compared with an uninterrupted run. ``killed_after`` counts the episodes that the kill left.
 * ``score_is_stable``, ``report_written``: ``score`` repeats metrics.json and official.json byte for byte; ``report`` writes a page.
@@ -26,7 +26,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,9 @@ from benchmarks.reliability.field_samples import (
     BenchmarkSample,
     write_benchmark_sample,
 )
+from prospect_core.records import EpisodeRecord
 from prospect_core.util.errors import DataError
+from prospect_core.util.json_io import load_json
 from prospect_eval.suites.gate_rules import MIN_VIDEOS
 
 #: speaking threshold that makes the released checkpoint speak about noise
@@ -143,7 +146,9 @@ def check_resume(chain: SuiteChain) -> dict[str, int]:
     options = ("--streams", STREAMS, "--speaking-threshold", SPEAKING)
     chain.require(chain.make_run_command(chain.ckpt, "whole", *options), "run")
     whole, killed = chain.folder("whole"), chain.folder("killed")
-    records = [json.loads(file.read_text("utf-8")) for file in sorted((whole / "episodes").glob("*.json"))]
+    records = [
+        load_json(EpisodeRecord, file.read_bytes(), str(file)) for file in sorted((whole / "episodes").glob("*.json"))
+    ]
     command = chain.make_run_command(chain.ckpt, "killed", *options)
     was_killed = kill_after_some_episodes(chain, command, killed, len(records))
     before = finished(killed)
@@ -157,9 +162,9 @@ def check_resume(chain: SuiteChain) -> dict[str, int]:
     chain.checks["official_equal"] = _read_official(killed) == _read_official(whole)
     return {
         "episodes": len(records),
-        "frames": sum(record["episode"]["end_frame"] - record["episode"]["start_frame"] for record in records),
-        "utterances": sum(len(record["utterances"]) for record in records),
-        "answers": sum(len(record["answers"]) for record in records),
+        "frames": sum(record.episode.num_frames for record in records),
+        "utterances": sum(len(record.utterances) for record in records),
+        "answers": sum(len(record.answers) for record in records),
         "killed_after": len(before),
     }
 
@@ -238,6 +243,8 @@ def run_suite_chain(suite: str, reference: Path | None, videos: int, ckpt: str, 
     Raises:
         DataError: A command that must succeed failed, or the published files are not there.
     """
+    if reference is None and suite not in WITHOUT_REFERENCE:
+        raise DataError("no folder of published files: give --reference FOLDER")
     root = place / "data"
     root.mkdir()
     sample = write_benchmark_sample(suite, ANNOTATIONS[suite](reference or place), root, videos)
@@ -247,24 +254,37 @@ def run_suite_chain(suite: str, reference: Path | None, videos: int, ckpt: str, 
     check_gates(chain)
     check_missing_video(chain)
     lengths = {"videos": len(sample.videos), "video_seconds": sum(sample.videos.values())}
-    return {"annotations": sample.source, **lengths, **counts, "seconds": chain.seconds, "checks": chain.checks}
+    measured = {"seconds": chain.seconds, "load_average": round(os.getloadavg()[1], 1)}
+    return {"annotations": sample.source, **lengths, **counts, **measured, "checks": chain.checks}
 
 
-def run_suite_chains(suites: Sequence[str], reference: Path | None, videos: int, ckpt: str) -> dict[str, Any]:
+def run_suite_chains(
+    suites: Sequence[str], run: Callable[[str, Path], dict[str, Any]], jobs: int = 1
+) -> dict[str, Any]:
     """Run the chain on suites, each in a temporary folder.
 
+    Args:
+        suites: Names of the suites.
+        run: Runs the chain on a suite in a folder; a `DataError` is the reason for no result.
+        jobs: Suites at the same time.
+
     Returns:
-        The results by suite; None with a reason for a suite whose published files are not there.
+        The results by suite; None with a reason for a suite without a result.
     """
-    found: dict[str, Any] = {}
     reasons: dict[str, str] = {}
-    for suite in suites:
-        if reference is None and suite not in WITHOUT_REFERENCE:
-            found[suite], reasons[suite] = None, "no folder of published files: give --reference FOLDER"
-            continue
+
+    def run_one(suite: str) -> dict[str, Any] | None:
         with tempfile.TemporaryDirectory() as name:
-            found[suite] = run_suite_chain(suite, reference, videos, ckpt, Path(name))
-        print(f"{suite}: {json.dumps(found[suite])}", file=sys.stderr, flush=True)
+            try:
+                result = run(suite, Path(name))
+            except (DataError, OSError) as error:
+                reasons[suite] = str(error)
+                return None
+        print(f"{suite}: {json.dumps(result)}", file=sys.stderr, flush=True)
+        return result
+
+    with ThreadPoolExecutor(jobs) as pool:
+        found = dict(zip(suites, pool.map(run_one, suites), strict=True))
     failed = [
         f"{suite}: {check}"
         for suite, result in found.items()
@@ -276,12 +296,13 @@ def run_suite_chains(suites: Sequence[str], reference: Path | None, videos: int,
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the benchmark; exit code 1 if a check does not hold."""
+    """Run the benchmark; exit code 1 if a check does not hold, or a suite stops although published files are given."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--reference", type=Path, help="folder of published files [default: none]")
     parser.add_argument("--suites", nargs="+", choices=sorted(ANNOTATIONS), default=sorted(ANNOTATIONS))
     parser.add_argument("--videos", type=int, default=12, help=f"videos of each sample, at least {MIN_VIDEOS}")
     parser.add_argument("--ckpt", default="workbench-tiny")
+    parser.add_argument("--jobs", type=int, default=1, help="suites at the same time; more than 1 changes the times")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args(arguments)
     if options.videos < MIN_VIDEOS:
@@ -290,14 +311,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from prospect_core.util.json_io import dump_json
     from prospect_eval.runs.environment import collect_run_environment
 
-    result = run_suite_chains(options.suites, options.reference, options.videos, options.ckpt)
+    def run(suite: str, place: Path) -> dict[str, Any]:
+        return run_suite_chain(suite, options.reference, options.videos, options.ckpt, place)
+
+    result = {**run_suite_chains(options.suites, run, options.jobs), "jobs": options.jobs}
     if options.output:
         command = " ".join(["python -m benchmarks.reliability.field_chain", *sys.argv[1:]])
         options.output.parent.mkdir(parents=True, exist_ok=True)
         body = {"command": command, **result, "environment": collect_run_environment()}
         write_atomic(options.output, dump_json(body, indent=1) + "\n")
     print(json.dumps(result))
-    sys.exit(1 if result["failed_checks"] else 0)
+    unexpected = options.reference is not None and "reasons" in result
+    sys.exit(1 if result["failed_checks"] or unexpected else 0)
 
 
 if __name__ == "__main__":

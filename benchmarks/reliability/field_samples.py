@@ -1,7 +1,7 @@
 """Samples of the annotations of published benchmarks, in their published form, with tiny videos of the lengths that they need.
 
 The annotations are entries of the published files where a reference folder has them. Of EgoProactive that folder has one session,
-which the sample repeats for several videos. Of ProactiveVideoQA it has questions in the published form, made for its scorer. The
+whose first chunks the sample repeats for several videos. Of ProactiveVideoQA it has questions in the published form, made for its scorer. The
 multiple-choice questions of StreamingBench are invented.
 """
 
@@ -23,7 +23,9 @@ from prospect_eval.suites.suite import open_suite
 SHORTEST_S = 12
 #: the sample is drawn from the videos with the shortest lengths, this many times the size of the sample
 DRAWN_FROM = 3
-PUBLISHED, PUBLISHED_FORM, REPEATED, INVENTED = "published", "published form", "published, repeated", "invented"
+#: chunks of the sessions of EgoProactive
+CHUNKS = 3
+PUBLISHED, PUBLISHED_FORM, REPEATED, INVENTED = "published", "published form", "published, cut and repeated", "invented"
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class AnnotationFiles:
     """Annotation files of a benchmark.
 
     Attributes:
-        source: ``published``, ``published form``, ``published, repeated`` or ``invented``.
+        source: ``published``, ``published form``, ``published, cut and repeated`` or ``invented``.
         files: Entries of each file, by the file's path in the benchmark's folder.
     """
 
@@ -104,8 +106,11 @@ def _open_omnimmi(reference: Path) -> AnnotationFiles:
 
 
 def _open_egoproactive(reference: Path, videos: int = 24) -> AnnotationFiles:
+    """Return the first chunks of the one published session, once for each video."""
     session = read_json(reference / "egoproactive/gold_row.json")
-    rows = [{**session, "video_path": f"session_{number}.mp4"} for number in range(videos)]
+    cut = {key: session[key][:CHUNKS] for key in ("video_intervals", "answers", "dialog")}
+    cut["duration_in_sec"] = cut["video_intervals"][-1][1]
+    rows = [{**session, **cut, "video_path": f"session_{number}.mp4"} for number in range(videos)]
     return AnnotationFiles(REPEATED, {"sessions.jsonl": rows})
 
 

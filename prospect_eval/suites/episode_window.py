@@ -11,9 +11,12 @@ from prospect_eval.suites.benchmark import VideoLengths
 
 #: a time up to this many seconds after the end of its video is taken for the end, as a cut of the video takes it
 END_SLACK_S = 1
+#: no video of a benchmark is longer, in seconds; a later time is a fault of its annotation
+LONGEST_S = 24 * 3600
 NO_VIDEO = "the item names no video"
 BEFORE_START = "a time lies before the start of the video"
 AFTER_END = "a time lies after the end of the video"
+AFTER_LONGEST = "a time lies more than a day after the start of the video"
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,8 @@ def find_time_fault(video: str, times: tuple[float, ...], videos: VideoLengths) 
         return NO_VIDEO
     if any(time < 0 for time in times):
         return BEFORE_START
+    if any(time > LONGEST_S for time in times):
+        return AFTER_LONGEST
     frames = videos.frames(video)
     if frames is None:
         return None
@@ -71,10 +76,11 @@ def find_episode_window(
         video: The video's path.
         official: First and last second of the official window; the frame of the last second belongs to it.
         protocol: Its horizon chooses the official window or the whole video.
-        videos: Lengths of videos. A video of unknown length ends with the official window.
+        videos: Lengths of videos. A video of unknown length ends with the official window, and at the
+            latest after `LONGEST_S` seconds.
     """
     frames = videos.frames(video)
-    end = frame_floor(official[1], videos.fps) + 1
+    end = frame_floor(min(official[1], LONGEST_S), videos.fps) + 1
     if protocol.horizon == "video":
         return EpisodeWindow(videos.fps, 0, end if frames is None else frames)
     end = end if frames is None else min(end, frames)

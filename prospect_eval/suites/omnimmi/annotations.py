@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from prospect_core.util.errors import DataError
 from prospect_eval.suites.benchmark import ReadCounts
+from prospect_eval.suites.episode_window import LONGEST_S
 from prospect_eval.suites.result_rows import (
     ResultRow,
     describe_keys,
@@ -51,9 +52,10 @@ class AlertItem:
 
     @property
     def clip_seconds(self) -> float | None:
-        """Length of the clip by its name; None where the name does not say."""
+        """Length of the clip by its name; None where the name does not say a length of up to a day."""
         found = _CLIP.match(self.video)
-        return float(found["end"]) - float(found["start"]) if found else None
+        seconds = float(found["end"]) - float(found["start"]) if found else 0.0
+        return seconds if 0 < seconds <= LONGEST_S else None
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from prospect_eval.suites.benchmark import ReadCounts
+from prospect_eval.suites.episode_window import LONGEST_S
 from prospect_eval.suites.ovo_timing.annotations import TimingAnnotations, TimingSample
 from prospect_eval.suites.ovo_timing.results import TimingResults, TimingRow
 
@@ -28,8 +29,9 @@ def answer_ovo_timing(annotations: TimingAnnotations, detections: _Detections) -
 
 
 def detect_periodically(sample: TimingSample, period: float) -> list[float]:
-    """Times every ``period`` seconds after the start of the stream, up to its end."""
-    count = int((sample.stream_end - sample.stream_start) // period)
+    """Times every ``period`` seconds after the start of the stream, up to its end or for a day."""
+    length = min(sample.stream_end - sample.stream_start, LONGEST_S)
+    count = int(length // period)
     return [sample.stream_start + k * period for k in range(1, count + 1)]
 
 
