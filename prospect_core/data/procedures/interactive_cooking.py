@@ -14,7 +14,7 @@ of one length: ``output_texts``, ``output_timestamps`` (seconds), ``output_types
 
 Other types are kept too. With CaptainCook4D's annotations, steps, occurrences and mistakes are those of
 the same recording. Without them, an episode has no steps, and its mistakes are the messages about
-mistakes. ``output_actions`` and ``remaining_plan`` are in ``Episode.meta``.
+mistakes. The other columns are in ``Episode.meta``, also ``recipe_graph`` of ``advanced_planning``.
 """
 
 from __future__ import annotations
@@ -48,7 +48,6 @@ COOKING_SETS = ("main", "advanced_planning")
 _SPLITS = {"train": "train", "validation": "val", "val": "val", "test": "test"}
 _PATTERNS = ("*.parquet", "*/*.parquet", "*/*/*.parquet")
 _COLUMNS = ("video_id", "activity_name", "output_texts", "output_timestamps", "output_types")
-_KEPT = ("output_actions", "remaining_plan")
 _MISTAKE = re.compile(r"mistake_(\w+?)(?:_error)?$")
 
 
@@ -60,7 +59,7 @@ class CookingMessages:
         video: Id of the recording.
         activity: Name of its activity.
         messages: (seconds, type, text) of each message, in the order of the row.
-        kept: Further lists of the row by column, as JSON.
+        kept: Values of the other columns, as JSON.
     """
 
     video: str
@@ -175,7 +174,8 @@ def make_cooking_episode(
 ) -> Episode:
     """Return the episode of a row.
 
-    Messages without text are left out; messages after the end of the video come at its end.
+    Messages without text are left out. Messages after the end of the video come at its end; ``meta``
+    then has the published times.
 
     Args:
         row: The messages.
@@ -198,6 +198,8 @@ def make_cooking_episode(
             mistakes=_message_mistakes(row),
         )
     end = float(recording.end_frame / exact_fraction(fps))
+    if any(time > end for time, _, _ in row.messages):
+        meta["output_timestamps"] = json.dumps([time for time, _, _ in row.messages])
     turns = [
         Event(f"A{number}", min(time, end), "assistant", text=text, labels=kind)
         for number, (time, kind, text) in enumerate(row.messages, 1)
@@ -256,7 +258,11 @@ def _messages(where: str, row: Mapping[str, Any]) -> CookingMessages:
             (_seconds(where, time), str(kind or ""), str(text or ""))
             for time, kind, text in zip(times, types, texts, strict=True)
         ),
-        kept={name: json.dumps(row[name], ensure_ascii=False, default=str) for name in _KEPT if row.get(name)},
+        kept={
+            name: json.dumps(value, ensure_ascii=False, default=str)
+            for name, value in row.items()
+            if name not in _COLUMNS and value is not None
+        },
     )
 
 

@@ -48,7 +48,7 @@ def read_one(folder, **options):
 
 
 def test_interactive_cooking_messages_become_turns_with_their_types(tmp_path):
-    write_rows(tmp_path / "main" / "test-00000-of-00001.parquet", make_row())
+    write_rows(tmp_path / "main" / "test-00000-of-00001.parquet", make_row(recipe_graph='{"edges": []}'))
 
     episode = read_one(tmp_path)
 
@@ -58,6 +58,8 @@ def test_interactive_cooking_messages_become_turns_with_their_types(tmp_path):
     assert episode.mistakes == (Mistake("M1", "Technique Error", "", (6.25, 6.25), "Close the lid."),)
     assert json.loads(episode.meta["remaining_plan"])[0] == ["boil", "pour"]
     assert json.loads(episode.meta["output_actions"])[1] == "boil"
+    assert json.loads(episode.meta["recipe_graph"]) == '{"edges": []}'
+    assert "output_timestamps" not in episode.meta
     # the frame of the last message is in the episode
     assert episode.end_frame == 32
 
@@ -80,6 +82,7 @@ def test_interactive_cooking_with_captaincook4d_has_its_steps_and_mistakes(tmp_p
     assert [event.kind for event in episode.events].count("transition") == 4
     # the last message comes after the end of the video
     assert (episode.end_frame, episode.events[-1].time, episode.events[-1].text) == (28, 28.0, "All done.")
+    assert json.loads(episode.meta["output_timestamps"])[-1] == 30.5
     assert (rows.videos_root, rows.left_out, episode.participant) == (cooking, (), "4")
 
 
