@@ -219,6 +219,8 @@ class Knobs:
         cache_dtype: How keys and values are stored; ``model`` is the number type for computation.
         dtype: Number type for computation.
         protocol: Rules of the replay; the defaults of `ReplayProtocol` if None.
+        mistake_threshold: Probability from which the model reports a mistake; None for a model
+            without a mistake head, and for the model's own threshold. JSON omits None.
     """
 
     __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
@@ -229,6 +231,7 @@ class Knobs:
     cache_dtype: Literal["model", "int8", "fp8"] = "model"
     dtype: Dtype = "float32"
     protocol: ReplayProtocol | None = None
+    mistake_threshold: float | None = None
 
     @property
     def rules(self) -> ReplayProtocol:

@@ -266,6 +266,8 @@ class WatchLog:
             what["refused"] = [asdict(r) for r in output.refusals]
         if output.utterance:
             what["assistant"] = output.text
+        if output.mistake:
+            what["mistake"] = {"step": output.mistake.step, "probability": round(output.mistake_prob or 0.0, 3)}
         if output.compression:
             what["compression"] = asdict(output.compression)
         if what:

@@ -26,7 +26,7 @@ TEXT_MODEL = "llama"
 
 
 class DSTSmolVLMConfig(PreTrainedConfig):
-    """Configuration of SmolVLM2 with four objectives.
+    """Configuration of SmolVLM2 with four objectives, and mistake prediction as an optional fifth.
 
     Args:
         vision_config: Configuration of the vision tower.
@@ -40,9 +40,12 @@ class DSTSmolVLMConfig(PreTrainedConfig):
         pad_token_id: Id of padding.
         eos_token_id: Id that ends a turn, an update or a summary.
         state_head_size: Width of the state head.
+        mistake_head: Whether the model has a head for mistakes of the filmed person.
         tie_word_embeddings: Whether the LM head uses the embedding table.
         speaking_threshold: Probability from which a stream speaks, 0 to 1.01 (never).
         update_threshold: Probability from which a stream updates the state, 0 to 1.01 (never).
+        mistake_threshold: Probability from which a stream reports a mistake, 0 to 1.01 (never); no
+            effect without a mistake head.
         thresholds_data: Data on which the thresholds were chosen; empty for the neutral 0.5.
         max_user_tokens: Tokens to which a user turn is cut.
         max_reply_tokens: Tokens to which a reply is cut.
@@ -78,9 +81,11 @@ class DSTSmolVLMConfig(PreTrainedConfig):
         pad_token_id: int = 0,
         eos_token_id: int = 1,
         state_head_size: int = 128,
+        mistake_head: bool = False,
         tie_word_embeddings: bool = True,
         speaking_threshold: float = 0.5,
         update_threshold: float = 0.5,
+        mistake_threshold: float = 0.5,
         thresholds_data: str = "",
         max_user_tokens: int = 64,
         max_reply_tokens: int = 48,
@@ -96,7 +101,11 @@ class DSTSmolVLMConfig(PreTrainedConfig):
         tokenizer_digest: str = "",
         **kwargs: Any,
     ) -> None:
-        for name, number in (("speaking_threshold", speaking_threshold), ("update_threshold", update_threshold)):
+        for name, number in (
+            ("speaking_threshold", speaking_threshold),
+            ("update_threshold", update_threshold),
+            ("mistake_threshold", mistake_threshold),
+        ):
             # no probability reaches 1.01
             if type(number) not in (int, float) or not 0 <= number <= 1.01:
                 raise ConfigurationError(f"{name} {number!r}: use 0 to 1")
@@ -131,8 +140,10 @@ class DSTSmolVLMConfig(PreTrainedConfig):
         self.tokens_per_frame = _square_grid(tokens_per_frame, side)
         self.image_token_id = image_token_id
         self.state_head_size = state_head_size
+        self.mistake_head = mistake_head
         self.speaking_threshold = speaking_threshold
         self.update_threshold = update_threshold
+        self.mistake_threshold = mistake_threshold
         self.thresholds_data = thresholds_data
         self.tokenizer_digest = tokenizer_digest
         self.max_user_tokens = max_user_tokens
@@ -152,6 +163,17 @@ class DSTSmolVLMConfig(PreTrainedConfig):
             "eos_token_id": eos_token_id,
         }
         super().__init__(**shared, **kwargs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the configuration as a dictionary, without the keys of a missing mistake head.
+
+        Checkpoints without that head keep their bytes and digests.
+        """
+        settings: dict[str, Any] = super().to_dict()
+        if not self.mistake_head:
+            for name in ("mistake_head", "mistake_threshold"):
+                settings.pop(name, None)
+        return settings
 
     @property
     def image_size(self) -> int:

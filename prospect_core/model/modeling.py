@@ -1,7 +1,8 @@
 """`DSTSmolVLM`: SmolVLM2 that reads a stream of frames and text and makes four predictions per frame.
 
 Per frame: speaking (1 logit), DST update (1 logit), DST state (3 logits per step) and, from the LM
-head, the response.
+head, the response. With ``mistake_head``, a fifth: whether the filmed person is making a mistake (1
+logit).
 
 Shape letters: B batch, T tokens, N frames in the batch, F frames of a sequence, I tokens per frame,
 K steps, D hidden, V vocabulary, H W pixels.
@@ -41,6 +42,7 @@ class DSTOutput(ModelOutput):
         update_BF: Update logits.
         state_BFK3: State logits, in the order of `STEP_STATES`.
         words_XV: Next-token logits at the X requested places.
+        mistake_BF: Mistake logits; None without a mistake head.
     """
 
     hidden_BTD: Tensor | None = None
@@ -48,6 +50,7 @@ class DSTOutput(ModelOutput):
     update_BF: Tensor | None = None
     state_BFK3: Tensor | None = None
     words_XV: Tensor | None = None
+    mistake_BF: Tensor | None = None
 
 
 class StateHead(nn.Module):
@@ -103,7 +106,7 @@ class ConvStem(nn.Sequential):
 
 
 class DSTSmolVLM(PreTrainedModel):
-    """SmolVLM2 backbone with speaking, update and state heads; shapes are in the module's description.
+    """SmolVLM2 backbone with speaking, update and state heads, and an optional mistake head; shapes are in the module's description.
 
     Args:
         config: Configuration of the model.
@@ -132,6 +135,8 @@ class DSTSmolVLM(PreTrainedModel):
         self.speaking_head = nn.Linear(hidden, 1)
         self.update_head = nn.Linear(hidden, 1)
         self.state_head = StateHead(hidden, config.state_head_size)
+        # drawn last, so that the other parts are those of a model without it
+        self.mistake_head = nn.Linear(hidden, 1) if config.mistake_head else None
         self.post_init()
 
     @classmethod
@@ -162,9 +167,20 @@ class DSTSmolVLM(PreTrainedModel):
     def compute_in(self, dtype: torch.dtype) -> DSTSmolVLM:
         """Convert the weights to ``dtype``, except the decision heads, which stay float32; return the model."""
         self.to(dtype)
-        for head in (self.speaking_head, self.update_head, self.state_head):
-            head.float()
+        for head in (self.speaking_head, self.update_head, self.state_head, self.mistake_head):
+            if head is not None:
+                head.float()
         return self
+
+    def add_mistake_head(self) -> None:
+        """Add a mistake head with random weights; a model that has one does not change."""
+        if self.mistake_head is not None:
+            return
+        self.config.mistake_head = True
+        like = self.speaking_head.weight
+        self.mistake_head = nn.Linear(like.shape[1], 1, device=like.device, dtype=like.dtype)
+        nn.init.normal_(self.mistake_head.weight, std=self.config.text_config.initializer_range)
+        nn.init.zeros_(self.mistake_head.bias)
 
     def encode_frames(self, pixels_N3HW: Tensor) -> Tensor:
         """Encode frames by vision tower, connector and pooling on the grid.
@@ -253,6 +269,13 @@ class DSTSmolVLM(PreTrainedModel):
         update_BF = self.update_head(frame_BFD).squeeze(-1)
         return speaking_BF, update_BF, self.state_head(frame_BFD, marker_BKD)
 
+    def decide_mistakes(self, frame_BFD: Tensor) -> Tensor | None:
+        """Return mistake logits (B, F); None without a mistake head."""
+        if self.mistake_head is None:
+            return None
+        logits_BF: Tensor = self.mistake_head(frame_BFD.to(self.mistake_head.weight.dtype)).squeeze(-1)
+        return logits_BF
+
     def forward(
         self,
         input_ids: Tensor,
@@ -283,10 +306,9 @@ class DSTSmolVLM(PreTrainedModel):
         words_XV = None if speaks_BT is None else self.lm_logits(hidden_BTD[speaks_BT])
         if frame_index is None or marker_index is None:
             return DSTOutput(hidden_BTD, words_XV=words_XV)
-        decisions = self.decide(
-            gather_hidden_states(hidden_BTD, frame_index), gather_hidden_states(hidden_BTD, marker_index)
-        )
-        return DSTOutput(hidden_BTD, *decisions, words_XV)
+        frame_BFD = gather_hidden_states(hidden_BTD, frame_index)
+        decisions = self.decide(frame_BFD, gather_hidden_states(hidden_BTD, marker_index))
+        return DSTOutput(hidden_BTD, *decisions, words_XV, self.decide_mistakes(frame_BFD))
 
     @torch.no_grad()
     def fast_greedy_generate(

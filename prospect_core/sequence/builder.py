@@ -1,4 +1,4 @@
-"""Build token sequences with labels for the four objectives from episodes."""
+"""Build token sequences with labels for the four objectives and for mistakes from episodes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from prospect_core.sequence.labels import (
     IGNORE,
     known_steps_for_sequence_labels,
     make_sequence_event_labels,
+    make_sequence_mistake_labels,
     make_sequence_state_labels,
     mask_unsupervised_sequence_labels,
 )
@@ -30,6 +31,7 @@ class TokenSequence:
         speaking: Speaking label of each frame.
         update: Update label of each frame.
         states: State label of each step, for each frame.
+        mistakes: Mistake label of each frame.
     """
 
     ids: list[int]
@@ -40,6 +42,7 @@ class TokenSequence:
     speaking: list[int] = field(default_factory=list)
     update: list[int] = field(default_factory=list)
     states: list[list[int]] = field(default_factory=list)
+    mistakes: list[int] = field(default_factory=list)
 
 
 class SequenceBuilder(TokenLayout):
@@ -108,7 +111,7 @@ class SequenceBuilder(TokenLayout):
     def _label_events(
         out: TokenSequence, whole: Episode, written: WrittenContext, supervised: Collection[int] | None
     ) -> None:
-        """Label the frames on which to speak and on which to update the state."""
+        """Label the frames on which to speak, to update the state and to report a mistake."""
         spoken = {utterance.frame for utterance in whole.utterances()}
         updated = {frame for frame, _, _ in whole.transitions()}
         speaking = make_sequence_event_labels(out.frames, spoken)
@@ -117,4 +120,7 @@ class SequenceBuilder(TokenLayout):
         out.speaking = mask_unsupervised_sequence_labels(supervised, out.frames, speaking)
         out.update = mask_unsupervised_sequence_labels(
             supervised, out.frames, make_sequence_event_labels(out.frames, updated, written.due)
+        )
+        out.mistakes = mask_unsupervised_sequence_labels(
+            supervised, out.frames, make_sequence_mistake_labels(whole, out.frames)
         )

@@ -1,4 +1,4 @@
-"""Labels of training windows for the four objectives, frame by frame."""
+"""Labels of training windows for the four objectives and for mistakes, frame by frame."""
 
 from __future__ import annotations
 
@@ -60,6 +60,23 @@ def make_sequence_state_labels(
 def make_sequence_event_labels(frames: Sequence[int], events: set[int], overdue: Collection[int] = ()) -> list[int]:
     """Label events: 1 on their frames and on ``overdue`` ones, `IGNORE` on adjacent frames, 0 elsewhere."""
     return [1 if f in events or f in overdue else IGNORE if {f - 1, f + 1} & events else 0 for f in frames]
+
+
+def make_sequence_mistake_labels(episode: Episode, frames: Sequence[int]) -> list[int]:
+    """Label the frames on which the filmed person is making a mistake.
+
+    Args:
+        episode: The whole episode. A mistake without a time, such as a skipped step, has no frames.
+        frames: Frames to label.
+
+    Returns:
+        1 on frames inside the span of a mistake, 0 elsewhere.
+    """
+    wrong: set[int] = set()
+    for mistake in episode.mistakes:
+        if mistake.span is not None:
+            wrong.update(episode.span_frames(mistake.span))
+    return [int(frame in wrong) for frame in frames]
 
 
 def mask_unsupervised_sequence_labels(

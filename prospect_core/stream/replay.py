@@ -89,6 +89,8 @@ def replay_episode(
         compressions=tuple(s.compression for s in steps if s.compression),
         unseen=unseen,
         answers=tuple(answers),
+        mistake_prob=_known((s.mistake_prob for s in steps), _rounded),
+        mistakes=tuple(s.mistake for s in steps if s.mistake),
     )
     stages = dict(watch.seconds) if watch else {}
     timing = EpisodeTiming(
@@ -148,7 +150,8 @@ def replay_user_turns(episode: Episode, frames: Iterable[Any]) -> Iterator[tuple
 def _sound(step: StepOutput, episode: Episode) -> StepOutput:
     """Return the step; raise `DataError` if a probability is outside 0 to 1."""
     states = () if step.state_probs is None else np.asarray(step.state_probs).ravel()
-    for name, values in (("speaking", [step.speaking_prob]), ("update", [step.update_prob]), ("state", states)):
+    single = {"speaking": step.speaking_prob, "update": step.update_prob, "mistake": step.mistake_prob}
+    for name, values in (*((name, [value]) for name, value in single.items()), ("state", states)):
         if not all(value is None or 0 <= value <= 1 for value in values):
             raise DataError(f"{episode.id}: frame {step.frame}: the model's {name} probability is not one")
     return step

@@ -24,6 +24,7 @@ from prospect_core.model.modeling import DSTSmolVLM
 from prospect_core.records import (
     CompressionEvent,
     Knobs,
+    PredictedMistake,
     PredictedTransition,
     PredictedUtterance,
     Refusal,
@@ -34,6 +35,7 @@ from prospect_core.stream.compression import ContextCompressor
 from prospect_core.stream.context_lengths import StreamLengths
 from prospect_core.stream.context_reader import ContextReader
 from prospect_core.stream.forward import SingleStream, StreamForward
+from prospect_core.stream.mistake_reports import MistakeReporter
 from prospect_core.stream.polling import Answer, StreamRules, format_poll_question
 from prospect_core.stream.state_tracker import StateTracker
 from prospect_core.stream.step_output import StepOutput, StreamModel
@@ -74,6 +76,8 @@ class VLMStreamRunner:
     ) -> None:
         config = model.config
         self.model, self.knobs, self.draft = model, knobs, draft
+        own = knobs.mistake_threshold
+        self._mistake_threshold: float = config.mistake_threshold if own is None else own
         self.strategy = find_registered_strategy(knobs.strategy, knobs.budget)
         require_rotatable_strategy(self.strategy, config.text_config)
         self.builder = TokenLayout.of(config, tokenizer)
@@ -124,6 +128,7 @@ class VLMStreamRunner:
             fps=fps,
             frame=start_frame,
             tracker=tracker,
+            mistakes=MistakeReporter(tracker.state, fps, self._mistake_threshold),
             lengths=lengths,
             reserve=self.budget.reserve(task),
             context=context,
@@ -230,6 +235,8 @@ class VLMStreamRunner:
         self._note_lengths(number - last, ends[: last + 1], compression is not None)
         seconds = (time.perf_counter() - begin) / (last + 1)
         silent = [self._silent_output(number - last + k, k, heads, ends[k], seconds) for k in range(last)]
+        stream.mistakes.note_transitions(transitions)
+        mistake_prob, mistake = self._mistake(number, last, heads)
         event = StepOutput(
             number,
             heads.speaking_F[last],
@@ -244,6 +251,8 @@ class VLMStreamRunner:
             compression=compression,
             compression_seconds=compression_seconds,
             first_token_seconds=None if self._first_token_at is None else self._first_token_at - begin,
+            mistake_prob=mistake_prob,
+            mistake=mistake,
         )
         return [*silent, event]
 
@@ -272,7 +281,15 @@ class VLMStreamRunner:
             stream.compressions += 1
             stream.since = first + len(ends)
 
+    def _mistake(self, frame: int, k: int, heads: HeadOutputs) -> tuple[float | None, PredictedMistake | None]:
+        """Return the mistake probability of the k-th frame of a span and its report, if any."""
+        if heads.mistake_F is None:
+            return None, None
+        probability = heads.mistake_F[k]
+        return probability, self.stream.mistakes.report(frame, probability)
+
     def _silent_output(self, frame: int, k: int, heads: HeadOutputs, tokens: int, seconds: float) -> StepOutput:
+        mistake_prob, mistake = self._mistake(frame, k, heads)
         return StepOutput(
             frame,
             heads.speaking_F[k],
@@ -281,6 +298,8 @@ class VLMStreamRunner:
             cache_tokens=tokens,
             cache_bytes=tokens * self.stream.context.token_bytes,
             seconds=seconds,
+            mistake_prob=mistake_prob,
+            mistake=mistake,
         )
 
     def skip_to(self, frame: int) -> int:
@@ -340,10 +359,12 @@ class VLMStreamRunner:
 
     def _decide(self, hidden_1FD: Tensor) -> HeadOutputs:
         speaking_1F, update_1F, state_1FK3 = self.model.decide(hidden_1FD, self.stream.markers)
+        mistake_1F = self.model.decide_mistakes(hidden_1FD)
         return HeadOutputs(
             speaking_1F[0].sigmoid().tolist(),
             update_1F[0].sigmoid().tolist(),
             state_1FK3[0].softmax(-1).cpu().numpy(),
+            None if mistake_1F is None else mistake_1F[0].sigmoid().tolist(),
         )
 
     def _happens(self, k: int, length: int, speaking: float, update: float) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from prospect_core.records import CompressionEvent, PredictedTransition, PredictedUtterance, Refusal
+from prospect_core.records import CompressionEvent, PredictedMistake, PredictedTransition, PredictedUtterance, Refusal
 from prospect_core.timeline import DialogState, Task
 
 
@@ -30,6 +30,8 @@ class StepOutput:
         compression_seconds: Seconds of the compression.
         first_token_seconds: Seconds from the frame to the first token of the reply; None in
             silence.
+        mistake_prob: Probability that the filmed person is making a mistake, 0 to 1.
+        mistake: Report of a mistake, if any.
     """
 
     frame: int
@@ -45,6 +47,8 @@ class StepOutput:
     compression: CompressionEvent | None = None
     compression_seconds: float = 0.0
     first_token_seconds: float | None = None
+    mistake_prob: float | None = None
+    mistake: PredictedMistake | None = None
 
     @property
     def text(self) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor
 from prospect_core.sequence.layout import Prompt
 from prospect_core.stream.context_lengths import StreamLengths
 from prospect_core.stream.kv_cache import StreamCache
+from prospect_core.stream.mistake_reports import MistakeReporter
 from prospect_core.stream.polling import StreamRules
 from prospect_core.stream.state_tracker import StateTracker
 from prospect_core.stream.token_metadata import Kind, TokenMeta
@@ -25,11 +26,13 @@ class HeadOutputs:
         speaking_F: Speaking probability of each frame.
         update_F: Update probability of each frame.
         states_FK3: (F, K, 3) state probabilities.
+        mistake_F: Mistake probability of each frame; None without a mistake head.
     """
 
     speaking_F: list[float]
     update_F: list[float]
     states_FK3: np.ndarray
+    mistake_F: list[float] | None = None
 
 
 class ContextTokens:
@@ -113,6 +116,7 @@ class StreamState:
         fps: Decision frames per second.
         frame: Number of the next frame.
         tracker: Tracked state of the task.
+        mistakes: Reports of mistakes.
         lengths: Lengths of the stream compared with those of training.
         reserve: Maximum tokens that one step may add.
         context: Tokens of the context.
@@ -131,6 +135,7 @@ class StreamState:
     fps: float
     frame: int
     tracker: StateTracker
+    mistakes: MistakeReporter
     lengths: StreamLengths
     reserve: int
     context: ContextTokens

@@ -87,7 +87,7 @@ def _train_and_publish(training: Training, text: str, tell: Callable[[str], None
         if not _is_main_process():
             return {}
         log.close()
-        model = make_final_model(trainer, config, training.validation, longest, tell)
+        model = make_final_model(trainer, config, training.validation, longest, tell, training.has_dialogue)
         model.config.tokenizer_digest = digest_tokenizer(training.tokenizer)
         publish_to_output_dir(output, model, training.tokenizer, text)
     return dict(log.summary())

@@ -1,4 +1,4 @@
-"""`DSTTrainer`: `transformers.Trainer` with four losses, each normalised by its global count and logged.
+"""`DSTTrainer`: `transformers.Trainer` with a loss for each objective, each normalised by its global count and logged.
 
     prospect train data=data/workbench output=runs/tiny train.minutes=3
 
@@ -30,9 +30,10 @@ from prospect_core.train.config.schema import Rates
 from prospect_core.train.config.trainer_option_errors import translate_trainer_option_errors
 from prospect_core.train.objectives.loss_weighting import Weighting
 from prospect_core.train.objectives.losses import (
-    OBJECTIVES,
+    MISTAKE,
     FocalOptions,
     count_supervised_losses,
+    list_training_objectives,
     loss_sums,
     next_token_targets,
 )
@@ -54,7 +55,7 @@ class Evaluates(Protocol):
     """Closed-loop evaluation for `DSTTrainer.evaluate`.
 
     Attributes:
-        thresholds: (speaking, update) thresholds to store.
+        thresholds: (speaking, update) thresholds of the next replay, to store.
     """
 
     thresholds: tuple[float, float]
@@ -84,7 +85,8 @@ class DSTTrainer(Trainer):
         weighting: Weighting of the losses.
         speaking: Focal loss of speaking.
         update: Focal loss of updates.
-        dynamic_focal: Whether both focal losses follow the label rates of each epoch.
+        mistake: Focal loss of mistakes, for a model with a mistake head.
+        dynamic_focal: Whether the focal losses follow the label rates of each epoch.
         minutes: Minutes after which training ends; the schedule then follows the time instead of
             the steps.
         warmup: Share of the training for warm-up, 0 to 1.
@@ -100,6 +102,7 @@ class DSTTrainer(Trainer):
         weighting: Weighting,
         speaking: FocalOptions,
         update: FocalOptions,
+        mistake: FocalOptions | None = None,
         dynamic_focal: bool = False,
         minutes: float | None = None,
         warmup: float = 0.05,
@@ -109,7 +112,13 @@ class DSTTrainer(Trainer):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.weighting, self.focal_options, self.dynamic_focal = weighting, (speaking, update), dynamic_focal
+        config: Any = self.accelerator.unwrap_model(self.model).config
+        self.objectives = list_training_objectives(config.mistake_head)
+        #: focal losses by objective
+        self.focal_options = {"speaking": speaking, "update": update}
+        if config.mistake_head:
+            self.focal_options[MISTAKE] = mistake or FocalOptions()
+        self.weighting, self.dynamic_focal = weighting, dynamic_focal
         self.minutes, self.warmup, self.validation, self.muon = minutes, warmup, validation, muon
         self.rates = rates
         # compute_loss already divides by the counts of the whole accumulated step
@@ -121,8 +130,8 @@ class DSTTrainer(Trainer):
         self._started: float | None = None
         # per objective, sums of losses and items since the last report, and in this step
         # (also squared norms)
-        self._report = torch.zeros(2, len(OBJECTIVES), dtype=torch.float64)
-        self._step = torch.zeros(3, len(OBJECTIVES), dtype=torch.float64)
+        self._report = torch.zeros(2, len(self.objectives), dtype=torch.float64)
+        self._step = torch.zeros(3, len(self.objectives), dtype=torch.float64)
         # tokens without padding, and frames, that this process has read
         self._seen = torch.zeros(2, dtype=torch.int64)
         # tokens and frames of the longest window in this process
@@ -166,19 +175,19 @@ class DSTTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """Return the weighted sum of the four normalised losses.
+        """Return the weighted sum of the normalised losses.
 
         Args:
             model: The model.
             inputs: A batch.
             return_outputs: Whether to return (loss, output).
-            num_items_in_batch: (4,) global counts of the step.
+            num_items_in_batch: (O,) global counts of the step.
         """
         mine = count_supervised_losses(inputs)
         counts = mine if num_items_in_batch is None else num_items_in_batch
         speaks_BT, _ = next_token_targets(inputs["labels"])
         output = model(**{k: inputs[k] for k in MODEL_INPUTS if k in inputs}, speaks_BT=speaks_BT)
-        sums = loss_sums(output, inputs, *self.focal_options)
+        sums = loss_sums(output, inputs, **self.focal_options)
         # a count of zero would divide by zero; its sum is zero too
         means = sums / counts.clamp(min=1)
         weights = torch.as_tensor(self.weighting.weights(), dtype=means.dtype, device=means.device)
@@ -234,10 +243,8 @@ class DSTTrainer(Trainer):
         steps = math.ceil(len(dataset) / windows)
         dataset.set_epoch(epoch, now, by_clock if self.minutes is not None else steps / max(1, self.args.max_steps))
         if self.dynamic_focal:
-            rates = dataset.label_rates()
-            before = dict(zip(rates, self.focal_options, strict=True))
-            speaking, update = (before[n] if r is None else FocalOptions.of_rate(r) for n, r in rates.items())
-            self.focal_options = (speaking, update)
+            rates = dataset.label_rates(tuple(self.focal_options))
+            self.focal_options |= {name: FocalOptions.of_rate(rate) for name, rate in rates.items() if rate is not None}
 
     def seen(self) -> tuple[int, int]:
         """Return (tokens without padding, frames) that this process has read; waits for the device."""
@@ -272,13 +279,14 @@ class DSTTrainer(Trainer):
         """
         if "loss" in logs:
             sums, counts = self._reported()
-            for name, value, count in zip(OBJECTIVES, sums, counts, strict=True):
+            for name, value, count in zip(self.objectives, sums, counts, strict=True):
                 # without supervision since the last report there is no loss, not
                 # a loss of zero
                 if count:
                     logs[f"loss_{name}"] = value / count
             if self.weighting.learns:
-                logs |= {f"weight_{n}": float(w) for n, w in zip(OBJECTIVES, self.weighting.weights(), strict=True)}
+                weights = zip(self.objectives, self.weighting.weights(), strict=True)
+                logs |= {f"weight_{name}": float(weight) for name, weight in weights}
             self._report = torch.zeros_like(self._report)
         super().log(logs, *args, **kwargs)
 
@@ -288,7 +296,7 @@ class DSTTrainer(Trainer):
         Raise `DataError` if a sum is not finite.
         """
         report: list[list[float]] = self.accelerator.reduce(self._report, "sum").cpu().tolist()
-        for name, value in zip(OBJECTIVES, report[0], strict=True):
+        for name, value in zip(self.objectives, report[0], strict=True):
             if not math.isfinite(value):
                 raise DataError(
                     f"training diverged by step {self.state.global_step}: the {name} loss is {value};"

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from prospect_core.checkpoints.thresholds import make_thresholds_entry
+from prospect_core.checkpoints.thresholds import NEUTRAL, NEVER, CheckpointThresholds, make_thresholds_entry
 from prospect_core.data.dataset import Dataset
 from prospect_core.features.feature_cache import encode_feature_cache_pictures
 from prospect_core.model.modeling import DSTSmolVLM
@@ -34,19 +34,22 @@ GROUP = "prospect.evaluators"
 #: thresholds have converged when they move by less than SETTLED, at the latest after this number
 #: of rounds
 SETTLED, ROUNDS = 0.02, 3
-#: initial thresholds: no probability reaches 1.01, so a model that would speak on every frame
-#: stays silent
-SILENT = (1.01, 0.5)
+#: initial thresholds, so that a model that would speak on every frame stays silent
+SILENT = (NEVER, NEUTRAL)
 #: features (frames, I, D) by video and rate
 Features = dict[tuple[str, float], Tensor]
 
 
 class ChosenThresholds(Protocol):
-    """Thresholds that an evaluator has chosen, each 0 to 1."""
+    """Thresholds that an evaluator has chosen, each 0 to 1.
+
+    It may have ``mistake``, the threshold of a model with a mistake head; None or missing if it was
+    not chosen.
+    """
 
     @property
-    def speaking(self) -> float:
-        """Speaking threshold."""
+    def speaking(self) -> float | None:
+        """Speaking threshold; None for data without dialogue, on which it cannot be chosen."""
         ...
 
     @property
@@ -125,20 +128,26 @@ class Validation:
         """
         frames = self._encode(model)
         chosen = self.evaluator.choose_thresholds(self._replay(model, self.thresholds, frames))
-        self.thresholds = (chosen.speaking, chosen.update)
+        speaking = self.thresholds[0] if chosen.speaking is None else chosen.speaking
+        self.thresholds = (speaking, chosen.update)
         values = self.evaluator.metric_values(self._replay(model, self.thresholds, frames), self.metrics)
         return values | {"speaking_threshold": self.thresholds[0], "update_threshold": self.thresholds[1]}
 
     def calibrate(self, model: DSTSmolVLM, tell: Callable[[str], None] = print) -> None:
-        """Choose both thresholds under the strategy ``none`` and store them in the model's configuration.
+        """Choose the thresholds under the strategy ``none`` and store them in the model's configuration.
+
+        Without dialogue in the episodes, the speaking threshold of the configuration is used and kept.
 
         Args:
             model: The model.
             tell: Prints a line for the user.
         """
         frames = self._encode(model)
+        start = self.thresholds
+        if not any(episode.utterances() for episode in self.episodes):
+            start = (model.config.speaking_threshold, start[1])
         chosen = settle_validation_thresholds(
-            lambda thresholds: self._replay(model, thresholds, frames), self.thresholds, self.evaluator, tell
+            lambda thresholds: self._replay(model, thresholds, frames), start, self.evaluator, tell
         )
         for key, value in make_thresholds_entry(chosen, self.data, self.split).items():
             setattr(model.config, key, value)
@@ -176,27 +185,30 @@ def settle_validation_thresholds(
     start: tuple[float, float],
     evaluator: ChoosesThresholds,
     tell: Callable[[str], None],
-) -> tuple[float, float]:
+) -> CheckpointThresholds:
     """Replay, choose thresholds from the stored probabilities, and repeat until they converge.
+
+    The mistake threshold follows from the last replay: it does not change what a stream reads.
 
     Args:
         replay_all: Replays all episodes with (speaking, update) thresholds.
         start: Initial thresholds.
         evaluator: Chooses thresholds.
         tell: Prints a line for the user.
-
-    Returns:
-        (speaking, update) thresholds.
     """
     now = start
+    mistake: float | None = None
     for number in range(1, ROUNDS + 1):
         choice = evaluator.choose_thresholds(replay_all(now))
         tell(f"thresholds, round {number}: {choice}")
-        moved = max(abs(choice.speaking - now[0]), abs(choice.update - now[1]))
-        now = (choice.speaking, choice.update)
+        speaking = now[0] if choice.speaking is None else choice.speaking
+        moved = max(abs(speaking - now[0]), abs(choice.update - now[1]))
+        now = (speaking, choice.update)
+        # evaluators of earlier versions do not choose it
+        mistake = getattr(choice, "mistake", None)
         if moved < SETTLED:
             break
-    return now
+    return CheckpointThresholds(*now, mistake)
 
 
 def pick_validation_episodes(data: Dataset, split: str, limit: int | None) -> list[Episode]:

@@ -27,6 +27,7 @@ OMITTED_WHEN_EMPTY = frozenset(
         "candidates",
         "group",
         "mistake_prob",
+        "mistake_threshold",
         "mistakes",
         "next_steps",
         "occurrences",

@@ -241,7 +241,8 @@ def compare_noise_floors(runs: Sequence[Path], metrics: Sequence[Metric], seeds:
     if len(runs) < 2:
         raise UserError("a noise floor needs at least two runs of the same model")
     scored = [ScoredRun.open(folder) for folder in runs]
-    free = ("model", "model_digest", "thresholds_from", "knobs.speaking_threshold", "knobs.update_threshold")
+    thresholds = tuple(f"knobs.{knob}_threshold" for knob in ("speaking", "update", "mistake"))
+    free = ("model", "model_digest", "thresholds_from", *thresholds)
     configs = [flatten_json(read_run_schema(folder)["config"]) for folder in runs]
     for folder, run, config in zip(runs, scored, configs, strict=True):
         wrong = [key for key in config if config[key] != configs[0].get(key) and not (seeds and key in free)]

@@ -1,4 +1,4 @@
-"""Curves over the two thresholds, and the choice of thresholds on validation data.
+"""Curves over the speaking and update thresholds, and the choice of thresholds on validation data.
 
     prospect-eval sweep runs/first                                  # open loop: from the stored probabilities
     prospect-eval sweep --closed-loop --ckpt C --suite workbench    # replays at every threshold
@@ -12,7 +12,9 @@ model.
 The speaking threshold is chosen by event F1 within 1 s. The update threshold is chosen by the joint
 goal accuracy of the resulting state, because a missed update can follow on the next frame and an
 update without a change has no cost. `prospect_core.train.validation.settle_validation_thresholds`
-repeats replay and choice until both thresholds are stable.
+repeats replay and choice until both thresholds are stable. On data without dialogue no speaking
+threshold is chosen. The mistake threshold of a model with a mistake head is chosen by the F1 of its
+reports (`prospect_eval.analysis.mistake_thresholds`).
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ import numpy as np
 
 from prospect_core.records import EpisodeRecord, Knobs
 from prospect_core.stream.state_tracker import StateTracker
+from prospect_eval.analysis.mistake_thresholds import choose_mistake_threshold
 from prospect_eval.matching.matcher import match_events
 from prospect_eval.metrics.base import SHARE, f1, precision, recall
 from prospect_eval.stats.bootstrap import Statistic, bootstrap_interval
@@ -40,22 +43,27 @@ class ThresholdChoice:
     """Chosen thresholds with their open-loop scores on the validation data.
 
     Attributes:
-        speaking: Speaking threshold.
+        speaking: Speaking threshold; None without dialogue in the data.
         update: Update threshold.
         speaking_f1: Event F1 of speaking within 1 s.
         update_jga: Joint goal accuracy, mean over videos.
+        mistake: Mistake threshold; None without mistake probabilities or timed mistakes.
+        mistake_f1: F1 of the reports of mistakes.
     """
 
-    speaking: float
+    speaking: float | None
     update: float
     speaking_f1: float
     update_jga: float
+    mistake: float | None = None
+    mistake_f1: float | None = None
 
     def __str__(self) -> str:
-        return (
-            f"speaking {self.speaking:.2f} (F1 {self.speaking_f1:.3f}), update {self.update:.2f} (joint goal accuracy"
-            f" {self.update_jga:.3f})"
-        )
+        speaking = "speaking unchanged (no dialogue in the data)"
+        if self.speaking is not None:
+            speaking = f"speaking {self.speaking:.2f} (F1 {self.speaking_f1:.3f})"
+        mistake = "" if self.mistake is None else f", mistake {self.mistake:.2f} (F1 {self.mistake_f1:.3f})"
+        return f"{speaking}, update {self.update:.2f} (joint goal accuracy {self.update_jga:.3f}){mistake}"
 
 
 @dataclass(frozen=True)
@@ -217,7 +225,16 @@ def choose_thresholds(records: Sequence[EpisodeRecord]) -> ThresholdChoice:
         best = np.flatnonzero(values >= values.max() - 1e-12)
         chosen.append(GRID[int(best[len(best) // 2])])
         reached.append(float(values.max()))
-    return ThresholdChoice(chosen[0], chosen[1], reached[0], reached[1])
+    has_dialogue = any(record.episode.utterances() for record in records)
+    mistake, mistake_f1 = choose_mistake_threshold(records, GRID)
+    return ThresholdChoice(
+        speaking=chosen[0] if has_dialogue else None,
+        update=chosen[1],
+        speaking_f1=reached[0],
+        update_jga=reached[1],
+        mistake=mistake,
+        mistake_f1=mistake_f1,
+    )
 
 
 def open_loop_thresholds(

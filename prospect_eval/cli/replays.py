@@ -153,7 +153,8 @@ def _report_replay(done: Evaluated, err: bool) -> None:
 def calibrate_command(ckpt: str, split: str | None, force: bool, **given: Any) -> None:
     """Choose the thresholds of a checkpoint on validation data.
 
-    Stores the speaking and the update threshold in the checkpoint.
+    Stores the speaking and the update threshold in the checkpoint, and the mistake threshold of a model with a
+    mistake head. Without dialogue in the data, the speaking threshold is kept.
     """
     from prospect_core.checkpoints.folders import SHIPPED, find_checkpoint_folder
     from prospect_core.checkpoints.thresholds import make_thresholds_entry
@@ -192,10 +193,14 @@ def calibrate_command(ckpt: str, split: str | None, force: bool, **given: Any) -
         return records
 
     first = open_registered_predictor(ckpt, dataset, episodes, PredictorOptions(device=device, dtype=dtype)).knobs
-    speaking, update = settle_validation_thresholds(
+    chosen = settle_validation_thresholds(
         lambda now: replay_all(*now), (first.speaking_threshold, first.update_threshold), thresholds, click.echo
     )
     file = find_checkpoint_folder(ckpt) / "config.json"
-    stored = make_thresholds_entry((speaking, update), dataset, split)
+    stored = make_thresholds_entry(chosen, dataset, split)
     write_atomic(file, dump_json(read_json(file) | stored, indent=2) + "\n")
-    print_line(f"{file}: speaking {speaking:.2f}, update {update:.2f}, chosen on {stored['thresholds_data']}")
+    mistake = "" if chosen.mistake is None else f", mistake {chosen.mistake:.2f}"
+    print_line(
+        f"{file}: speaking {chosen.speaking:.2f}, update {chosen.update:.2f}{mistake}, chosen on"
+        f" {stored['thresholds_data']}"
+    )

@@ -220,7 +220,7 @@ def _notes(run: ScoredRun, then: ScoredRun, pairing: Pairing) -> tuple[str, ...]
     knobs = [side.config["knobs"] for side in (then, run)]
     out = [
         f"{name.replace('_', ' ')} is {knobs[1].get(name)}, in the baseline {knobs[0].get(name)}"
-        for name in ("speaking_threshold", "update_threshold")
+        for name in ("speaking_threshold", "update_threshold", "mistake_threshold")
         if knobs[0].get(name) != knobs[1].get(name)
     ]
     if pairing.left_out:

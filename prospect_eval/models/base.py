@@ -92,8 +92,10 @@ class PredictorOptions:
     protocol: ReplayProtocol | None = None
     distributed: bool = False
 
-    def knobs(self, speaking_threshold: float, update_threshold: float) -> Knobs:
-        """Return the knobs of a checkpoint with these thresholds of its own."""
+    def knobs(
+        self, speaking_threshold: float, update_threshold: float, mistake_threshold: float | None = None
+    ) -> Knobs:
+        """Return the knobs of a checkpoint with these thresholds of its own; None without a mistake head."""
         return Knobs(
             self.strategy,
             self.budget,
@@ -102,6 +104,7 @@ class PredictorOptions:
             self.cache_dtype,
             choose_checkpoint_folder_dtype(self.device, self.dtype),
             self.protocol,
+            mistake_threshold,
         )
 
     def thresholds_from(self, thresholds_data: str) -> str:

@@ -52,7 +52,8 @@ class CheckpointModel:
         dtype = choose_checkpoint_folder_dtype(asked.device, asked.dtype)
         self.model, self.tokenizer = load_model_checkpoint(ckpt, asked.device, dtype=dtype)
         config = self.model.config
-        self.knobs = asked.knobs(config.speaking_threshold, config.update_threshold)
+        mistake = config.mistake_threshold if config.mistake_head else None
+        self.knobs = asked.knobs(config.speaking_threshold, config.update_threshold, mistake)
         self.runner = VLMStreamRunner(self.model, self.tokenizer, self.knobs)
         digest = feature_cache_vision_digest(self.model)
         need = "features of this checkpoint"

@@ -107,7 +107,9 @@ def _tell_checkpoint(ckpt: str, data: Dataset, asked: PredictorOptions) -> Predi
     folder = find_checkpoint_folder(ckpt)
     try:
         stored = read_json(folder / "config.json")
-        knobs = asked.knobs(stored["speaking_threshold"], stored["update_threshold"])
+        # only a model with a mistake head has a threshold for it
+        mistake = stored.get("mistake_threshold")
+        knobs = asked.knobs(stored["speaking_threshold"], stored["update_threshold"], mistake)
         source = asked.thresholds_from(stored["thresholds_data"])
     except (DataError, OSError, KeyError, TypeError):
         return _open_checkpoint(ckpt, data, asked)

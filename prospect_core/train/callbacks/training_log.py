@@ -2,7 +2,7 @@
 
     tail -f runs/train/train_log.jsonl
 
-On a terminal a live line below the reports shows step, the four losses, throughput and memory.
+On a terminal a live line below the reports shows step, losses, throughput and memory.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from prospect_core.train.callbacks.memory import current_memory_bytes, peak_memory_bytes
-from prospect_core.train.objectives.losses import OBJECTIVES
+from prospect_core.train.objectives.losses import MISTAKE, OBJECTIVES
 from prospect_core.util.atomic import write_atomic
 from prospect_core.util.console import make_console
 
@@ -101,8 +101,9 @@ class TrainingLog(TrainerCallback):
 
     def _report(self, state: Any, logs: dict[str, float]) -> dict[str, Any]:
         row: dict[str, Any] = {"learning_rate": logs.get("learning_rate")}
-        row |= {name: round(logs[f"loss_{name}"], 6) if f"loss_{name}" in logs else None for name in OBJECTIVES}
-        weights = {n: round(logs[f"weight_{n}"], 5) for n in OBJECTIVES if f"weight_{n}" in logs}
+        objectives = self.trainer.objectives
+        row |= {name: round(logs[f"loss_{name}"], 6) if f"loss_{name}" in logs else None for name in objectives}
+        weights = {n: round(logs[f"weight_{n}"], 5) for n in objectives if f"weight_{n}" in logs}
         if weights:
             row["weights"] = weights
         now = (time.monotonic(), *self.trainer.seen(), state.global_step)
@@ -120,7 +121,7 @@ class TrainingLog(TrainerCallback):
     @staticmethod
     def _words(row: dict[str, Any]) -> str:
         losses = "  ".join(
-            f"{n} {'–' if row.get(n) is None else format(row[n], '.4f')}" for n in OBJECTIVES if n in row
+            f"{n} {'–' if row.get(n) is None else format(row[n], '.4f')}" for n in (*OBJECTIVES, MISTAKE) if n in row
         )
         if "tokens_per_s" not in row:
             return losses
@@ -134,8 +135,8 @@ class TrainingLog(TrainerCallback):
         """
         rows = [row for row in self.rows if "eval" not in row]
         out: dict[str, Any] = {"steps": rows[-1]["step"] if rows else 0, "first": {}, "last": {}}
-        for name in OBJECTIVES:
-            values = [row[name] for row in rows if row[name] is not None]
+        for name in (*OBJECTIVES, MISTAKE):
+            values = [row[name] for row in rows if row.get(name) is not None]
             if values:
                 few = min(5, max(1, len(values) // 2))
                 out["first"][name] = round(sum(values[:few]) / few, 5)

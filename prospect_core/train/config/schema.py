@@ -114,6 +114,9 @@ class ModelOptions:
     fit."""
     state_head_size: Count = 128
     """Width of the state head."""
+    mistake_head: bool = False
+    """Whether the model gets a head for mistakes of the filmed person, a fifth objective; that of
+    ``init`` is kept in any case."""
     ablated_inputs: tuple[Literal["pictures", "steps", "state", "past"], ...] | None = None
     """Ablated inputs, to measure their contribution: [pictures], [steps], [state], [past]."""
     max_context: Count = 2048
@@ -128,7 +131,7 @@ class ModelOptions:
     attention: str = "sdpa"
     """Attention implementation: sdpa, eager or flash_attention_2."""
     backbone: Literal["full", "lora", "frozen"] = "full"
-    """Trainable part of the text model; with frozen only the three decision heads learn."""
+    """Trainable part of the text model; with frozen only the decision heads learn."""
     vision_tower: Literal["train", "frozen"] = "train"
     """Whether the vision tower learns; always frozen with a frozen backbone."""
     lora: Lora = field(default_factory=Lora)
@@ -234,17 +237,18 @@ class PlainLoss:
 
 @dataclass(frozen=True)
 class LossOptions:
-    """Losses of the four objectives."""
+    """Losses of the objectives."""
 
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
     weighting: Literal["fixed", "uncertainty", "gradnorm"] = "fixed"
     """Fixed weights, or weights that are learned from the given ones."""
     dynamic: bool = False
-    """Whether gamma and alpha of both focal losses follow the label rate of each epoch."""
+    """Whether gamma and alpha of the focal losses follow the label rate of each epoch."""
     speaking: FocalLoss = field(default_factory=FocalLoss)
     update: FocalLoss = field(default_factory=FocalLoss)
     state: PlainLoss = field(default_factory=PlainLoss)
     response: PlainLoss = field(default_factory=PlainLoss)
+    mistake: FocalLoss = field(default_factory=FocalLoss)
 
 
 @dataclass(frozen=True)
@@ -329,7 +333,7 @@ class EvalOptions:
     """Evaluations without improvement after which training ends with the best checkpoint; null
     for no limit."""
     thresholds: bool = True
-    """Whether both thresholds are chosen on the split after training and stored in the
+    """Whether the thresholds are chosen on the split after training and stored in the
     checkpoint."""
     evaluator: str = "prospect_eval"
     """Installed evaluator that computes the metric."""

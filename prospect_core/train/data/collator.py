@@ -25,9 +25,11 @@ class DSTDataCollator:
 
     Attributes:
         pad_token_id: Id of padding.
+        mistakes: Whether batches hold the labels of mistakes, for a model with a mistake head.
     """
 
     pad_token_id: int
+    mistakes: bool = False
 
     def __call__(
         self, items: list[tuple[TokenSequence, np.ndarray]] | list[list[tuple[TokenSequence, np.ndarray]]]
@@ -43,7 +45,7 @@ class DSTDataCollator:
         for row, sequence in enumerate(sequences):
             if sequence.markers:
                 states_BFK[row, : len(sequence.frames), : len(sequence.markers)] = _tensor(sequence.states)
-        return {
+        batch = {
             "input_ids": ids_BT,
             "attention_mask": (torch.arange(ids_BT.shape[1])[None] < lengths[:, None]).long(),
             **_media(np.concatenate([media for _, media in items])),
@@ -54,6 +56,9 @@ class DSTDataCollator:
             "update_labels": _pad([s.update for s in sequences], IGNORE),
             "state_labels": states_BFK,
         }
+        if self.mistakes:
+            batch["mistake_labels"] = _pad([s.mistakes for s in sequences], IGNORE)
+        return batch
 
 
 def _media(frames: np.ndarray) -> dict[str, Tensor]:

@@ -56,6 +56,7 @@ def patch_caption_sequence(builder: SequenceBuilder, clip: Episode, rng: random.
         [IGNORE] * len(frames),
         [IGNORE] * len(frames),
         [[IGNORE] * len(prompt.markers)] * len(frames),
+        [IGNORE] * len(frames),
     )
 
 

@@ -51,9 +51,9 @@ class TokenBatches:
         self.windows.set_epoch(*args, **kwargs)
         self._batches = None
 
-    def label_rates(self) -> dict[str, float | None]:
+    def label_rates(self, names: Sequence[str] = ("speaking", "update")) -> dict[str, float | None]:
         """Return the label rates; see `DSTTrainingDataset.label_rates`."""
-        return self.windows.label_rates()
+        return self.windows.label_rates(names)
 
     def __len__(self) -> int:
         return -(-self._whole // self.multiple) * self.multiple

@@ -8,13 +8,14 @@ with the same gradients at many times the cost.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from torch.utils.data import Dataset as TorchDataset
 
 from prospect_core.data.jsonl_index import clips_from_jsonl_index
+from prospect_core.sequence.annotation_coverage import AnnotationCoverage, mask_unannotated_sequence_labels
 from prospect_core.sequence.builder import SequenceBuilder, TokenSequence
 from prospect_core.sequence.labels import IGNORE
 from prospect_core.sequence.layout import Context, layout_newest_turns
@@ -76,18 +77,26 @@ class DSTTrainingDataset(TorchDataset[tuple[TokenSequence, np.ndarray]]):
         media: Returns pictures or stored features.
         draws: Settings of the draws.
         seed: Random seed.
+        coverage: By episode id, what the episode's source annotates; the default of
+            `AnnotationCoverage` for other episodes.
 
     Raises:
         DataError: If there are no episodes.
     """
 
     def __init__(
-        self, episodes: Sequence[Episode], builder: SequenceBuilder, media: Media, draws: SamplingPlan, seed: int = 0
+        self,
+        episodes: Sequence[Episode],
+        builder: SequenceBuilder,
+        media: Media,
+        draws: SamplingPlan,
+        seed: int = 0,
+        coverage: Mapping[str, AnnotationCoverage] | None = None,
     ) -> None:
         if not episodes:
             raise DataError("no episodes to train on")
         self.builder, self.media, self.draws, self.seed = builder, media, draws, seed
-        self.episodes = episodes
+        self.episodes, self.coverage = episodes, coverage or {}
         self._videos = [clip.video for clip in clips_from_jsonl_index(episodes)]
         self._easiest = [] if draws.curriculum is None else Curriculum.ranked(episodes)
         self.progress, self.span = 0.0, 0.0
@@ -139,7 +148,9 @@ class DSTTrainingDataset(TorchDataset[tuple[TokenSequence, np.ndarray]]):
         if self.draws.patch_captions:
             return patch_caption_sequence(self.builder, window.clip, rng), media
         supervised = self.draws.frames(rng, WindowView(window.clip, media))
-        return window.tokens(self.builder, supervised), media
+        sequence = window.tokens(self.builder, supervised)
+        coverage = self.coverage.get(window.episode.id, AnnotationCoverage())
+        return mask_unannotated_sequence_labels(sequence, coverage), media
 
     def window(self, index: int) -> tuple[TrainingWindow, random.Random]:
         """Return the window of an index in this epoch, and the generator that chooses its frames."""
@@ -192,15 +203,20 @@ class DSTTrainingDataset(TorchDataset[tuple[TokenSequence, np.ndarray]]):
         frames = int(before[end - episode.start_frame] - before[start - episode.start_frame])
         return prompt_tokens[opening.states] + recent + frames
 
-    def label_rates(self) -> dict[str, float | None]:
-        """Return the share of positives among speaking and update labels of this epoch's first windows.
+    def label_rates(self, names: Sequence[str] = ("speaking", "update")) -> dict[str, float | None]:
+        """Return the share of positives among the binary labels of this epoch's first windows.
 
         A share is None if there are no such labels.
+
+        Args:
+            names: Objectives: ``speaking``, ``update`` or ``mistake``.
         """
-        counts = {"speaking": [0, 0], "update": [0, 0]}
+        counts = {name: [0, 0] for name in names}
         for index in range(min(len(self._order), RATE_WINDOWS)):
             sequence, _ = self[index]
-            for name, labels in (("speaking", sequence.speaking), ("update", sequence.update)):
+            by_name = {"speaking": sequence.speaking, "update": sequence.update, "mistake": sequence.mistakes}
+            for name in names:
+                labels = by_name[name]
                 counts[name][0] += labels.count(1)
                 counts[name][1] += labels.count(0) + labels.count(1)
         return {name: positive / total if total else None for name, (positive, total) in counts.items()}
@@ -230,6 +246,7 @@ def clear_training_dataset_labels(sequence: TokenSequence) -> TokenSequence:
         speaking=[IGNORE] * frames,
         update=[IGNORE] * frames,
         states=[[IGNORE] * len(states) for states in sequence.states],
+        mistakes=[IGNORE] * len(sequence.mistakes),
     )
 
 
@@ -243,7 +260,7 @@ def split_training_dataset_samples(
         # a frame's tokens extend to the first slot of the next frame
         end = sequence.frame_last[k + 1] + 1 if k + 1 < len(sequence.frames) else len(sequence.ids)
         learns = [t for t in range(begin, end) if sequence.lm_labels[t] != IGNORE]
-        labels = (sequence.speaking[k], sequence.update[k], *sequence.states[k])
+        labels = (sequence.speaking[k], sequence.update[k], *sequence.states[k], *sequence.mistakes[k : k + 1])
         if not learns and all(label == IGNORE for label in labels):
             continue
         stop = learns[-1] + 1 if learns else begin
@@ -258,6 +275,7 @@ def split_training_dataset_samples(
             speaking=[IGNORE] * k + [sequence.speaking[k]],
             update=[IGNORE] * k + [sequence.update[k]],
             states=[steps] * k + [sequence.states[k]],
+            mistakes=[IGNORE] * k + sequence.mistakes[k : k + 1],
         )
         out.append((sample, media[: k + 1]))
     return out

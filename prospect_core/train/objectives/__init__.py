@@ -1,1 +1,1 @@
-"""The four losses and their weights."""
+"""The losses of the objectives and their weights."""

@@ -1,14 +1,14 @@
-"""Weighting of the four losses: fixed, by learned uncertainty, or by gradient norm.
+"""Weighting of the losses: fixed, by learned uncertainty, or by gradient norm.
 
 A weighting observes the global mean losses of each optimizer step (and gradient norms, if it needs
 them). It keeps its state outside the model and its optimizer, so it works under DDP, FSDP and
-DeepSpeed. Vectors have one entry per objective, in the order of `OBJECTIVES`. The loss of an
-objective without supervision is NaN and changes nothing.
+DeepSpeed. Vectors have one entry per objective (O), in the order of `list_training_objectives`. The
+loss of an objective without supervision is NaN and changes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,15 +29,15 @@ class Weighting(Protocol):
     wants_norms: bool
 
     def weights(self) -> np.ndarray:
-        """Return (4,) factors of the mean losses for the next step."""
+        """Return (O,) factors of the mean losses for the next step."""
         ...
 
     def observe(self, losses: np.ndarray, norms: np.ndarray) -> None:
         """Update from a step.
 
         Args:
-            losses: (4,) mean losses.
-            norms: (4,) norms of their gradients at the shared representation.
+            losses: (O,) mean losses.
+            norms: (O,) norms of their gradients at the shared representation.
         """
         ...
 
@@ -54,7 +54,7 @@ class FixedWeights:
     """Constant weights.
 
     Args:
-        start: (4,) weights.
+        start: (O,) weights.
     """
 
     learns = wants_norms = False
@@ -63,7 +63,7 @@ class FixedWeights:
         self.start = start
 
     def weights(self) -> np.ndarray:
-        """Return the constant weights (4,)."""
+        """Return the constant weights (O,)."""
         return self.start
 
     def observe(self, losses: np.ndarray, norms: np.ndarray) -> None:
@@ -87,7 +87,7 @@ class UncertaintyWeights:
     and the weight stays within ``[1e-3, 1e3]``. An objective with weight 0 stays at 0.
 
     Args:
-        start: (4,) initial weights.
+        start: (O,) initial weights.
         rate: Learning rate of ``s``.
     """
 
@@ -100,7 +100,7 @@ class UncertaintyWeights:
         self.first, self.second, self.steps = np.zeros_like(self.s), np.zeros_like(self.s), np.zeros_like(self.s)
 
     def weights(self) -> np.ndarray:
-        """Return exp(-s) (4,); 0 for excluded objectives."""
+        """Return exp(-s) (O,); 0 for excluded objectives."""
         return np.where(self.active, np.exp(-self.s), 0.0)
 
     def observe(self, losses: np.ndarray, norms: np.ndarray) -> None:
@@ -135,11 +135,11 @@ class GradNormWeights:
     The target norm of objective i is the mean of all weighted norms times ``r_i ** alpha``. r_i is
     the ratio of its current to its first loss, relative to the mean of these ratios: objectives
     that learn slowly get more weight. Weights move by ``momentum`` towards the target and keep
-    their configured sum. Norms are taken at the text model's last hidden states, which all four
+    their configured sum. Norms are taken at the text model's last hidden states, which all
     heads share: that costs a pass through the heads, not through the model.
 
     Args:
-        start: (4,) initial weights.
+        start: (O,) initial weights.
         alpha: Exponent of the relative loss ratio.
         momentum: Share of the distance to the target per step, 0 to 1.
     """
@@ -152,7 +152,7 @@ class GradNormWeights:
         self.first = np.full(len(start), np.nan)
 
     def weights(self) -> np.ndarray:
-        """Return the current weights (4,)."""
+        """Return the current weights (O,)."""
         return self.now
 
     def observe(self, losses: np.ndarray, norms: np.ndarray) -> None:
@@ -186,15 +186,16 @@ KINDS: dict[str, Callable[[np.ndarray], Weighting]] = {
 }
 
 
-def make_loss_weighting(kind: str, start: Mapping[str, float]) -> Weighting:
+def make_loss_weighting(kind: str, start: Mapping[str, float], objectives: Sequence[str] = OBJECTIVES) -> Weighting:
     """Make a weighting.
 
     Args:
         kind: A name in `KINDS`.
         start: Initial weight by objective; 0 for missing ones.
+        objectives: The objectives in order.
 
     Raises:
         UserError: If the name is unknown.
     """
     require_choice("loss.weighting", kind, KINDS)
-    return KINDS[kind](np.array([start.get(name, 0.0) for name in OBJECTIVES]))
+    return KINDS[kind](np.array([start.get(name, 0.0) for name in objectives]))

@@ -1,4 +1,7 @@
-"""The four losses as sums over supervised items; the trainer divides them by global counts."""
+"""The losses of the objectives as sums over supervised items; the trainer divides them by global counts.
+
+A model with a mistake head has a fifth objective, ``mistake``.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,20 @@ from prospect_core.model.modeling import DSTOutput
 from prospect_core.sequence.labels import IGNORE
 
 OBJECTIVES = ("speaking", "update", "state", "response")
+#: objective of a mistake head, after the others
+MISTAKE = "mistake"
 _LABELS = {
     "speaking": "speaking_labels",
     "update": "update_labels",
     "state": "state_labels",
     "response": "labels",
+    MISTAKE: "mistake_labels",
 }
+
+
+def list_training_objectives(mistake_head: bool) -> tuple[str, ...]:
+    """Return the objectives of a model with or without a mistake head, in the order of all loss vectors."""
+    return (*OBJECTIVES, MISTAKE) if mistake_head else OBJECTIVES
 
 
 @dataclass(frozen=True)
@@ -86,17 +97,24 @@ def next_token_targets(labels_BT: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def count_supervised_losses(batch: dict[str, Tensor]) -> Tensor:
-    """Return (4,) supervised items of a batch by objective, in the order of `OBJECTIVES`."""
+    """Return (O,) supervised items of a batch by objective, in the order of `list_training_objectives`."""
     return torch.stack(
         [
             next_token_targets(batch[key])[0].sum() if name == "response" else (batch[key] != IGNORE).sum()
             for name, key in _LABELS.items()
+            if key in batch
         ]
     )
 
 
-def loss_sums(output: DSTOutput, batch: dict[str, Tensor], speaking: FocalOptions, update: FocalOptions) -> Tensor:
-    """Return (4,) sums of each objective's loss over a batch, in the order of `OBJECTIVES`.
+def loss_sums(
+    output: DSTOutput,
+    batch: dict[str, Tensor],
+    speaking: FocalOptions,
+    update: FocalOptions,
+    mistake: FocalOptions | None = None,
+) -> Tensor:
+    """Return (O,) sums of each objective's loss over a batch, in the order of `list_training_objectives`.
 
     Args:
         output: Output of the model; ``words_XV`` must be the logits at the places of
@@ -104,22 +122,26 @@ def loss_sums(output: DSTOutput, batch: dict[str, Tensor], speaking: FocalOption
         batch: The batch.
         speaking: Focal loss of speaking.
         update: Focal loss of updates.
+        mistake: Focal loss of mistakes, which the batch must label; None without a mistake head.
     """
     assert output.speaking_BF is not None
     assert output.update_BF is not None
     assert output.state_BFK3 is not None
     assert output.words_XV is not None
     _, target_X = next_token_targets(batch["labels"])
-    return torch.stack(
-        [
-            focal_loss(output.speaking_BF.float(), batch["speaking_labels"], speaking.gamma, speaking.alpha),
-            focal_loss(output.update_BF.float(), batch["update_labels"], update.gamma, update.alpha),
-            functional.cross_entropy(
-                output.state_BFK3.float().flatten(0, 2),
-                batch["state_labels"].flatten(),
-                ignore_index=IGNORE,
-                reduction="sum",
-            ),
-            functional.cross_entropy(output.words_XV.float(), target_X, reduction="sum"),
-        ]
-    )
+    sums = [
+        focal_loss(output.speaking_BF.float(), batch["speaking_labels"], speaking.gamma, speaking.alpha),
+        focal_loss(output.update_BF.float(), batch["update_labels"], update.gamma, update.alpha),
+        functional.cross_entropy(
+            output.state_BFK3.float().flatten(0, 2),
+            batch["state_labels"].flatten(),
+            ignore_index=IGNORE,
+            reduction="sum",
+        ),
+        functional.cross_entropy(output.words_XV.float(), target_X, reduction="sum"),
+    ]
+    if mistake is not None:
+        assert output.mistake_BF is not None
+        labels_BF = batch["mistake_labels"]
+        sums.append(focal_loss(output.mistake_BF.float(), labels_BF, mistake.gamma, mistake.alpha))
+    return torch.stack(sums)

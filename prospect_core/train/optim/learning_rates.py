@@ -16,7 +16,7 @@ Part = Literal["heads", "vision", "adapters", "text"]
 
 def learning_rate_part(name: str) -> Part:
     """Return the part that a parameter of `DSTSmolVLM` belongs to."""
-    if name.startswith(("speaking_head.", "update_head.", "state_head.")):
+    if name.startswith(("speaking_head.", "update_head.", "state_head.", "mistake_head.")):
         return "heads"
     if name.startswith(("model.vision_model.", "model.connector.")):
         return "vision"

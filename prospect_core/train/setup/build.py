@@ -12,6 +12,7 @@ from prospect_core import __version__
 from prospect_core.checkpoints.folders import digest_checkpoint_folder, find_checkpoint_folder
 from prospect_core.data.dataset import Dataset
 from prospect_core.data.jsonl_index import Joined
+from prospect_core.sequence.annotation_coverage import AnnotationCoverage, find_annotation_coverage
 from prospect_core.train.config.schema import Config
 from prospect_core.train.config.trainer_option_errors import translate_trainer_option_errors
 from prospect_core.train.data.sources import (
@@ -19,7 +20,7 @@ from prospect_core.train.data.sources import (
     open_training_source_media,
     open_training_sources,
 )
-from prospect_core.train.objectives.losses import OBJECTIVES, FocalOptions
+from prospect_core.train.objectives.losses import FocalOptions, list_training_objectives
 from prospect_core.train.output_dir import SCRATCH, refuse_other_output_dir
 from prospect_core.train.setup.trainer_arguments import MUON, make_trainer_arguments
 from prospect_core.util.console import format_count
@@ -57,6 +58,7 @@ class Training:
         signature: Identity of the training: version, digests of data and weights, configuration.
         resume_from: (checkpoint folder, whether the training was complete there); None for a new
             training.
+        has_dialogue: Whether any source has dialogue.
     """
 
     config: Config
@@ -66,6 +68,7 @@ class Training:
     log: Any
     signature: dict[str, Any]
     resume_from: tuple[Path, bool] | None
+    has_dialogue: bool
 
 
 def build_training(config: Config, hooks: TrainingHooks) -> Training:
@@ -107,12 +110,17 @@ def build_training(config: Config, hooks: TrainingHooks) -> Training:
         return hooks.open_media(config, data, model, some, hooks.tell, arguments.device)
 
     built = _Model(model, tokenizer, arguments)
-    dataset = _training_windows(config, built, sources, frames_of)
+    coverage = [find_annotation_coverage(some, model.config.mistake_head) for _, some in sources]
+    for (data, _), found in zip(sources, coverage, strict=True):
+        for gap in found.gaps(model.config.mistake_head):
+            hooks.tell(f"{data.info.name}: {gap}")
+    dataset = _training_windows(config, built, sources, coverage, frames_of)
     # a missing video must end the training before its first step
     validation = set_up_validation(config, model, tokenizer, frames_of, hooks.tell)
     _report_sizes(model, episodes, arguments.device, hooks.tell)
     log, trainer = _trainer(config, hooks, built, dataset, validation)
-    return Training(config, trainer, tokenizer, validation, log, signature, resume_from)
+    has_dialogue = any(found.dialogue for found in coverage)
+    return Training(config, trainer, tokenizer, validation, log, signature, resume_from, has_dialogue)
 
 
 @dataclass(frozen=True)
@@ -135,7 +143,11 @@ def _signature(config: Config, sources: Sequence[tuple[Dataset, Any]]) -> dict[s
 
 
 def _training_windows(
-    config: Config, built: _Model, sources: Sequence[tuple[Dataset, Any]], frames_of: Callable[[Dataset, Any], Any]
+    config: Config,
+    built: _Model,
+    sources: Sequence[tuple[Dataset, Any]],
+    coverage: Sequence[AnnotationCoverage],
+    frames_of: Callable[[Dataset, Any], Any],
 ) -> Any:
     """Make the windows of all sources, or batches of windows if ``train.batch_tokens`` is set."""
     from prospect_core.sequence.builder import SequenceBuilder
@@ -147,7 +159,8 @@ def _training_windows(
     plan = make_sampling_plan(config, built.model.config.max_context)
     builder = SequenceBuilder.of(built.model.config, built.tokenizer)
     episodes = Joined([some for _, some in sources])
-    windows = DSTTrainingDataset(episodes, builder, media, plan, config.train.seed)
+    by_id = {clip.id: found for (_, some), found in zip(sources, coverage, strict=True) for clip in some.clips()}
+    windows = DSTTrainingDataset(episodes, builder, media, plan, config.train.seed, by_id)
     return windows if config.train.batch_tokens is None else TokenBatches(windows, config.train.batch_tokens)
 
 
@@ -180,17 +193,19 @@ def _trainer(config: Config, hooks: TrainingHooks, built: _Model, dataset: Any, 
     callbacks = [log, *hooks.callbacks]
     if config.eval.patience is not None:
         callbacks.append(EarlyStoppingCallback(config.eval.patience))
-    start = {name: getattr(config.loss, name).weight for name in OBJECTIVES}
+    objectives = list_training_objectives(built.model.config.mistake_head)
+    start = {name: getattr(config.loss, name).weight for name in objectives}
     with translate_trainer_option_errors("train"):
         trainer = DSTTrainer(
             model=built.model,
             args=built.arguments,
             train_dataset=dataset,
             eval_dataset=[] if config.eval.every else None,
-            data_collator=DSTDataCollator(built.model.config.pad_token_id),
-            weighting=make_loss_weighting(config.loss.weighting, start),
+            data_collator=DSTDataCollator(built.model.config.pad_token_id, built.model.config.mistake_head),
+            weighting=make_loss_weighting(config.loss.weighting, start, objectives),
             speaking=FocalOptions(config.loss.speaking.gamma, config.loss.speaking.alpha),
             update=FocalOptions(config.loss.update.gamma, config.loss.update.alpha),
+            mistake=FocalOptions(config.loss.mistake.gamma, config.loss.mistake.alpha),
             dynamic_focal=config.loss.dynamic,
             minutes=minutes,
             warmup=config.train.warmup,

@@ -6,13 +6,18 @@ from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
-from prospect_core.checkpoints.thresholds import clear_checkpoint_thresholds
+from prospect_core.checkpoints.thresholds import NEVER, clear_checkpoint_thresholds
 from prospect_core.train.config.schema import Config, SamplingOptions
 from prospect_core.util.errors import DataError
 
 
 def make_final_model(
-    trainer: Any, config: Config, validation: Any, longest: tuple[int, int], tell: Callable[[str], None]
+    trainer: Any,
+    config: Config,
+    validation: Any,
+    longest: tuple[int, int],
+    tell: Callable[[str], None],
+    has_dialogue: bool = True,
 ) -> Any:
     """Return the trained model: whole, merged, finite, with thresholds.
 
@@ -22,6 +27,8 @@ def make_final_model(
         validation: Chooses the thresholds, if given.
         longest: (tokens, frames) of the longest training windows.
         tell: Prints a line for the user.
+        has_dialogue: Whether any training data has dialogue. Otherwise a new model has not learned to
+            speak and never does; a continued one keeps the speaking threshold of ``init``.
 
     Raises:
         DataError: If a weight is not finite.
@@ -46,7 +53,10 @@ def make_final_model(
     model.config.trained_steps += best or trainer.state.global_step
     note_final_model_lengths(model.config, longest, config.sampling)
     # thresholds of the initial checkpoint were chosen for other weights
+    speaking_before = model.config.speaking_threshold
     clear_checkpoint_thresholds(model.config)
+    if not has_dialogue:
+        model.config.speaking_threshold = speaking_before if config.init else NEVER
     if validation and config.eval.thresholds:
         validation.calibrate(model, tell)
     return model

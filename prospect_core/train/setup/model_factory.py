@@ -88,6 +88,8 @@ def make_model(
         if options.fit_tower:
             _fit(model, seeing, videos(options.fit_tower, model.config.frame_format), tell)
         model = make_model_with_tower(model, seeing)
+    if options.mistake_head:
+        model.add_mistake_head()
     model.config.framing = options.framing or model.config.framing
     for limit in ("max_reply_tokens", "max_user_tokens", "max_summary_tokens"):
         if (tokens := getattr(options, limit)) is not None:
