@@ -8,6 +8,8 @@
 * ovo_forward_constants: forward score of each constant answer to OVO-Bench, and the number of published models below it.
 * polls_speedup, frames_ratio, answers_equal: polls in one pass against a new stream for each poll, on random videos of
   OVO-Bench's forward tasks with its poll times from ``--reference``, or invented ones (`benchmarks.quality.polling_cost`).
+  polls_cpu_speedup is the ratio of processor seconds, which other programs of the machine change less. These are values of a small
+  model; polls_by_shape has those of a model with a larger vision tower, too, over the same videos.
   frames_ratio_of_all_videos: the same ratio counted from the poll times of all videos.
 
 The last line of output is one JSON object.
@@ -24,6 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.quality.polling_cost import (
+    SMALL,
+    TOWER,
     choose_episodes,
     count_frames_ratio,
     invent_annotations,
@@ -37,6 +41,7 @@ from prospect_eval.suites.ovo_bench.annotations import OvoBenchAnnotations
 
 NO_REFERENCE = "no folder of reference values: give --reference FOLDER"
 FORWARD = "forward"
+SHAPES = {"small": SMALL, "tower": TOWER}
 
 
 def compare_with_published(reference: Path | None) -> dict[str, Any]:
@@ -74,8 +79,14 @@ def rank_forward_constants(reference: Path | None) -> dict[str, Any]:
     return {"ovo_forward_constants": sorted(rows, key=lambda row: -(row[FORWARD] or 0.0))}
 
 
-def measure_polls(reference: Path | None, videos: int) -> dict[str, Any]:
-    """Measure polls on videos of OVO-Bench, or on invented ones."""
+def measure_polls(reference: Path | None, videos: int, shapes: Sequence[str]) -> dict[str, Any]:
+    """Measure polls on videos of OVO-Bench, or on invented ones.
+
+    Args:
+        reference: Folder of published files; None for invented videos.
+        videos: Number of videos.
+        shapes: Names of `SHAPES`; the values of the first one stand at the top.
+    """
     try:
         if reference is None:
             raise DataError(NO_REFERENCE)
@@ -84,9 +95,16 @@ def measure_polls(reference: Path | None, videos: int) -> dict[str, Any]:
         annotations, times = invent_annotations(videos), "invented"
     forward = OvoBenchAnnotations(tuple(annotations.forward), ReadCounts({}))
     counted = {"all_tasks": count_frames_ratio(annotations), "forward_tasks": count_frames_ratio(forward)}
-    with tempfile.TemporaryDirectory() as folder:
-        found = measure_polling_cost(choose_episodes(forward, videos), Path(folder))
-    return {**found, "poll_times": times, "polled_tasks": "forward", "frames_ratio_of_all_videos": counted}
+    episodes = choose_episodes(forward, videos)
+    found = {}
+    for name in shapes:
+        shape = SHAPES[name]
+        with tempfile.TemporaryDirectory() as folder:
+            found[name] = {**measure_polling_cost(episodes, Path(folder), shape), "vision": dict(shape.vision)}
+        print(f"polls, {name}: {json.dumps(found[name])}", file=sys.stderr, flush=True)
+    first = {key: value for key, value in found[shapes[0]].items() if key != "vision"}
+    stated = {"poll_times": times, "polled_tasks": "forward", "frames_ratio_of_all_videos": counted}
+    return {**first, "polls_by_shape": found, **stated}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -94,6 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--reference", type=Path, help="folder of published files and values [default: none]")
     parser.add_argument("--videos", type=int, default=12, help="videos of the measured polls")
+    parser.add_argument("--shapes", nargs="+", choices=list(SHAPES), default=list(SHAPES), help="models of the polls")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args(arguments)
     from prospect_core.util.atomic import write_atomic
@@ -105,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     result = {
         **compare_with_published(options.reference),
         **rank_forward_constants(options.reference),
-        **measure_polls(options.reference, options.videos),
+        **measure_polls(options.reference, options.videos, options.shapes),
     }
     if options.output:
         command = " ".join(["python -m benchmarks.quality.field", *sys.argv[1:]])

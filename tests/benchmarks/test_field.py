@@ -70,13 +70,15 @@ def test_comparison_with_the_handed_values_finds_all_equal():
     assert rows["rec_1"]["beats"] <= rows["rec_1"]["models"]
 
 
-def test_encoded_frames_are_counted_by_hand(tmp_path):
+@pytest.mark.parametrize("shape", ["small", "tower"])
+def test_encoded_frames_are_counted_by_hand(tmp_path, shape):
     """Polls after 3 and 6 frames: 6 frames in one pass, 3 + 6 over the clips."""
+    from benchmarks.quality.field import SHAPES
     from benchmarks.quality.polling_cost import measure_polling_cost
 
     polls = tuple(Poll(f"p{time}", time, "Where is the cup?", ("here", "there"), ("A",)) for time in (2.0, 5.0))
     episode = Episode("e", "e.mp4", 1, 0, 6, Task("Watch."), polls=polls).validate()
-    found = measure_polling_cost([episode, replace(episode, id="f")], tmp_path)
+    found = measure_polling_cost([episode, replace(episode, id="f")], tmp_path, SHAPES[shape])
     assert found["polls"]["one_pass"]["frames_encoded"] == 2 * 6
     assert found["polls"]["recut"]["frames_encoded"] == 2 * 9
     assert found["frames_ratio"] == 1.5
@@ -107,7 +109,7 @@ def test_invented_annotations_give_polls_of_both_kinds():
 def test_benchmark_ends_with_one_json_object(tmp_path, capsys):
     from benchmarks.quality.field import main
 
-    main(["--videos", "1", "--output", str(tmp_path / "field.json")])
+    main(["--videos", "1", "--shapes", "small", "--output", str(tmp_path / "field.json")])
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert {*KEYS, "reasons", "ovo_forward_constants", "polls_speedup", "frames_ratio", "answers_equal"} <= set(result)
     assert result["poll_times"] == "invented"
