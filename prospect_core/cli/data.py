@@ -414,14 +414,8 @@ def data_proassist_command(tree: Path, output: Path, subsets: tuple[str, ...], k
         )
 
 
-for command in (
-    procedures_command,
-    features_command,
-    frames_command,
-    workbench_command,
-    practice_command,
-    captions_command,
-):
+data_command_group.add_command(procedures_command)
+for command in (features_command, frames_command, workbench_command, practice_command, captions_command):
     data_command_group.add_command(command)
 
 
