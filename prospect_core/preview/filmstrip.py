@@ -19,6 +19,7 @@ import numpy as np
 
 from prospect_core.data.dataset import Dataset
 from prospect_core.data.frame_format import FrameFormat
+from prospect_core.preview.episode_tracks import EpisodeTrack, list_episode_tracks
 from prospect_core.timeline import Episode, Event, StepState
 from prospect_core.util.console import escape_for_console, escape_value_for_console
 from prospect_core.util.errors import UserError, did_you_mean
@@ -60,6 +61,11 @@ class Filmstrip:
     stills: tuple[Still, ...]
     every_s: float
     hidden: bool
+
+    @property
+    def tracks(self) -> tuple[EpisodeTrack, ...]:
+        """Polls, spans, intervals, occurrences and mistakes over time; none if events are hidden."""
+        return () if self.hidden else list_episode_tracks(self.episode)
 
 
 def find_filmstrip_episode(dataset: Dataset, split: str, name: str) -> Episode:
@@ -137,6 +143,11 @@ def print_filmstrip(film: Filmstrip, console: Any) -> None:
     console.print(Text(escape_for_console(describe_filmstrip(film)), style="bold"))
     for step in film.episode.task.steps:
         console.print(Text(escape_for_console(f"  {step.id}  {step.name}")))
+    for track in film.tracks:
+        console.print(Text(escape_for_console(track.name), style="italic"))
+        for item in track.items:
+            end = "" if item.end_s == item.start_s else f" to {item.end_s:.1f}"
+            console.print(Text(escape_for_console(f"{item.start_s:8.1f}{end} s  {item.text}")))
     for still in film.stills:
         lanes = "".join(marks[state] for state in still.states)
         for event in still.events:

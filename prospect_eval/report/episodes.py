@@ -65,7 +65,7 @@ def report_episode_data(scored: Scored) -> dict[str, Any]:
 
 
 def _benchmark_data(record: EpisodeRecord) -> dict[str, Any]:
-    """Return the reply spans, standing questions, candidate intervals and polls that exist."""
+    """Return the reply spans, standing questions, candidate intervals, polls and mistakes that exist."""
     episode = record.episode
     frames = [u.frame for u in record.utterances]
     spans = [
@@ -75,8 +75,41 @@ def _benchmark_data(record: EpisodeRecord) -> dict[str, Any]:
     ]
     standing = [[frame, event.open_until, event.text] for frame, event in episode.user_turns() if event.open_until]
     candidates = [[interval.start, interval.end] for interval in episode.candidates]
-    found = {"spans": spans, "standing": standing, "candidates": candidates, "polls": _poll_rows(record)}
+    found = {
+        "spans": spans,
+        "standing": standing,
+        "candidates": candidates,
+        "polls": _poll_rows(record),
+        **_mistake_rows(record),
+    }
     return {name: rows for name, rows in found.items() if rows}
+
+
+def _mistake_rows(record: EpisodeRecord) -> dict[str, list[list[Any]]]:
+    """Return rows of reference and predicted mistakes.
+
+    A reference is [start, end, text, found] with times in seconds; a mistake without a time stands
+    at the end of the episode and is never found. It is found if a predicted mistake lies in its
+    span. A prediction is [frame, text, hit].
+    """
+    episode = record.episode
+    end = episode.end_frame / episode.fps
+    times = [mistake.frame / episode.fps for mistake in record.mistakes]
+    spans = [mistake.span for mistake in episode.mistakes if mistake.span is not None]
+    references = []
+    for mistake in episode.mistakes:
+        start, stop = mistake.span or (end, end)
+        is_found = mistake.span is not None and any(_is_inside(time, mistake.span) for time in times)
+        references.append([start, stop, _join(mistake.tag, mistake.step, mistake.description), is_found])
+    predictions = [
+        [mistake.frame, _join(mistake.tag, mistake.step), any(_is_inside(time, span) for span in spans)]
+        for mistake, time in zip(record.mistakes, times, strict=True)
+    ]
+    return {"mistakes": references, "predicted_mistakes": predictions}
+
+
+def _join(*parts: str) -> str:
+    return ": ".join(part for part in parts if part) or "mistake"
 
 
 def _is_inside(time_s: float, span: tuple[float, float]) -> bool:

@@ -13,7 +13,7 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
-from prospect_core.records import CompressionEvent, Knobs, PredictedUtterance, Refusal
+from prospect_core.records import CompressionEvent, Knobs, PredictedMistake, PredictedUtterance, Refusal
 from prospect_core.util.json_io import dump_json
 from prospect_eval.analysis.compare import compare_runs
 from prospect_eval.analysis.episode_diff import diff_episodes
@@ -57,6 +57,7 @@ def records(world, worse):
         cache_bytes=tuple(range(100, 100 + frames)),
         compressions=(CompressionEvent(30, "drop_all", 130, 60, 1300, 600, HOSTILE[1]),),
         refusals=(Refusal(20, first.episode.task.step_ids[0], "completed"),),
+        mistakes=(PredictedMistake(44, first.episode.task.step_ids[0], HOSTILE[1]),),
     )
     return [first, replace(second, status="failed", error=HOSTILE[0], utterances=(), transitions=()), *rest]
 
@@ -161,6 +162,15 @@ def test_report_page_shows_hostile_text_as_text(runs, opened, world):
         assert HOSTILE[0] in page.locator(".notice").first.inner_text()
         assert page.locator("#stage script, #stage img, #table img").count() == 0
         assert page.locator("td", has_text="[cut]").count() == 1
+
+
+def test_report_page_timeline_shows_predicted_mistakes(runs, opened, world):
+    episode = next(iter(world.episodes("test")))
+    with opened(runs / "a" / "report.html", f"#e={episode.id}&t=22") as page:
+        marks = page.locator("svg.timeline title", has_text="predicted mistake (false alarm)")
+        assert marks.count() == 1
+        assert HOSTILE[1] in marks.first.text_content()
+        assert "22.0 s predicted mistake (false alarm)" in page.locator(".detail").inner_text()
 
 
 def test_report_page_filters_searches_sorts_episodes(runs, opened, world):

@@ -152,6 +152,7 @@ class Timeline {
     const row = (name, height) => { tops[name] = y; y += height; };
     if (this.sheet) row("pictures", 62);
     if (e.polls) row("polls", 26);
+    if (e.mistakes || e.predicted_mistakes) row("mistakes", 42);
     row("turns", 78);
     if (this.speaking.length) row("probs", 92);
     row("lanes", e.steps.length * (LANE + 4) + 12);
@@ -163,6 +164,7 @@ class Timeline {
     this.axis(inside, y);
     if (this.sheet) this.pictures(inside, tops.pictures);
     if (e.polls) this.polls(inside, tops.polls);
+    if ("mistakes" in tops) this.mistakes(inside, tops.mistakes);
     this.intervals(inside, tops.turns);
     this.turns(inside, tops.turns);
     if (this.speaking.length) this.probs(inside, tops.probs);
@@ -245,6 +247,20 @@ class Timeline {
     for (const [frame, question, accepted, answer, state] of e.polls) {
       const words = `${clock(frame / e.fps)}, poll: ${question}\nanswer (${POLLS[state]}): ${answer || "–"}\naccepted: ${accepted || "–"}`;
       g.append(this.mark(this.x(frame / e.fps), top + 9, marks[state], words));
+    }
+  }
+
+  // reference mistakes as bars, predicted ones as marks below them: a circle inside a reference span, a cross elsewhere
+  mistakes(g, top) {
+    const e = this.episode;
+    this.label(top + 11, "mistakes");
+    this.label(top + 30, "predicted");
+    for (const [from, to, text, hit] of e.mistakes ?? []) {
+      const words = `${clock(from)} to ${clock(to)}, mistake (${hit ? "found" : "not found"}): ${text}`;
+      g.append(svg("rect", { x: this.x(from) - (from === to ? 3 : 0), y: top + 1, width: Math.max(3, this.x(to) - this.x(from)), height: 14, rx: 3, class: hit ? "span-hit" : "span-missed" }, svg("title", {}, words)));
+    }
+    for (const [frame, text, hit] of e.predicted_mistakes ?? []) {
+      g.append(this.mark(this.x(frame / e.fps), top + 26, hit ? "good" : "redundant", `${clock(frame / e.fps)}, predicted mistake (${hit ? "in a span" : "false alarm"}): ${text}`));
     }
   }
 
@@ -337,6 +353,8 @@ class Timeline {
     const near = (turns) => turns.filter(([f]) => Math.abs(f - frame) <= 2 * e.fps);
     for (const [f, question, accepted, answer, state] of near(e.polls ?? [])) lines.push(el("span", {}, `${clock(f / e.fps)} poll: ${question} – answer (${POLLS[state]}): ${answer || "–"}; accepted: ${accepted || "–"}`));
     for (const [from, to, text] of (e.spans ?? []).filter(([a, b]) => a <= this.at && this.at <= b)) lines.push(el("span", {}, `${clock(from)} to ${clock(to)} valid reply span: ${text}`));
+    for (const [from, to, text, hit] of (e.mistakes ?? []).filter(([a, b]) => a <= this.at && this.at <= b)) lines.push(el("span", {}, `${clock(from)} to ${clock(to)} mistake (${hit ? "found" : "not found"}): ${text}`));
+    for (const [f, text, hit] of near(e.predicted_mistakes ?? [])) lines.push(el("span", {}, `${clock(f / e.fps)} predicted mistake (${hit ? "in a span" : "false alarm"}): ${text}`));
     for (const [f, text] of near(e.users)) lines.push(el("span", {}, `${clock(f / e.fps)} user: ${text}`));
     for (const [f, text, kind] of near(e.references)) lines.push(el("span", {}, `${clock(f / e.fps)} reference (${KINDS[kind]}): ${text}`));
     for (const [f, text, , , kind] of near(e.predictions)) lines.push(el("span", {}, `${clock(f / e.fps)} predicted (${KINDS[kind]}): ${text}`));
