@@ -50,6 +50,16 @@ def print_official_table(official: dict[str, Any], every: bool = True) -> None:
         console.print(f"  {note}")
 
 
+def print_timing_table(official: dict[str, Any]) -> None:
+    """Print PROSPECT's timing metrics of published files, if there are any."""
+    if not official.get("timing"):
+        return
+    table = make_comparison_table(("timing metric of PROSPECT", "value", "95 % interval"), "the same files")
+    for name, entry in official["timing"].items():
+        table.add_row(name, _number(entry["value"], 1), _interval(entry["ci95"], 1))
+    make_console(highlight=False, unseen=WIDTH).print(table)
+
+
 def _rival(best: dict[str, Any] | None, scale: float) -> str:
     return "–" if best is None else f"{best['name']} {_number(best['value'], scale)}"
 
@@ -88,6 +98,7 @@ def score_published_files(
     official = scoring.plain() if output is None else write_official_scores(output, scoring)
     if print_json_option(json_, lambda: official):
         print_official_table(official)
+        print_timing_table(official)
 
 
 def print_official_leaderboard(board: OfficialLeaderboard) -> None:

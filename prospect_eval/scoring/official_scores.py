@@ -11,6 +11,7 @@ from prospect_core.util.atomic import write_atomic
 from prospect_core.util.errors import DataError
 from prospect_core.util.json_io import dump_json, read_json
 from prospect_eval.scoring.official_constants import write_official_constants
+from prospect_eval.scoring.published_timing import score_published_timing
 from prospect_eval.suites.benchmark import Benchmark
 from prospect_eval.suites.benchmark_dataset import OpenedBenchmark, open_benchmark
 from prospect_eval.suites.official_intervals import find_official_intervals
@@ -35,6 +36,8 @@ class OfficialScoring:
         predictions_digest: Digest of the records; empty for published files.
         baselines: Official numbers of the blind baselines over the same items, by name; none for
             published files.
+        timing: PROSPECT's timing metrics of published files with times, by name; empty for runs,
+            whose metrics are in ``metrics.json``.
         judge: Name of the LLM judge whose verdicts the values use; empty for none.
     """
 
@@ -46,6 +49,7 @@ class OfficialScoring:
     predictions_digest: str = ""
     baselines: Mapping[str, OfficialScore] = field(default_factory=dict)
     judge: str = ""
+    timing: Mapping[str, Any] = field(default_factory=dict)
 
     def best_baseline(self, value: str) -> tuple[str, float] | None:
         """Return name and value of the blind baseline with the highest value; None if there is none.
@@ -100,6 +104,7 @@ class OfficialScoring:
             "values": values,
             "constants": {name: score.values for name, score in self.constants.items()},
             "baselines": {name: score.values for name, score in self.baselines.items()},
+            "timing": dict(self.timing),
             "notes": list(self.score.notes),
             "items": [asdict(item) for item in self.score.items],
         }
@@ -156,8 +161,10 @@ def score_published_results(name: str, root: Path, paths: Sequence[Path], model:
     """
     opened = OpenedBenchmark(open_benchmark(name), root)
     benchmark, annotations = opened.benchmark, opened.annotations
-    score = benchmark.score(annotations, benchmark.read_results(paths, annotations, model))
+    results = benchmark.read_results(paths, annotations, model)
+    score = benchmark.score(annotations, results)
     constants = {
         constant: benchmark.score(annotations, make(annotations)) for constant, make in benchmark.constants.items()
     }
-    return OfficialScoring(benchmark, score, constants, PUBLISHED_PROTOCOL)
+    times = [] if benchmark.list_times is None else benchmark.list_times(annotations, results)
+    return OfficialScoring(benchmark, score, constants, PUBLISHED_PROTOCOL, timing=score_published_timing(times))

@@ -53,6 +53,23 @@ class AnnotationProblem:
 
 
 @dataclass(frozen=True)
+class ItemTimes:
+    """Times of one predicted item, in seconds of its video.
+
+    Attributes:
+        id: The item's id.
+        video: The video that the item is about: the unit of resampling.
+        reference: Times at which a response is due.
+        predicted: Times of the responses.
+    """
+
+    id: str
+    video: str
+    reference: tuple[float, ...]
+    predicted: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class ReadCounts:
     """Numbers of entries in the files of a benchmark.
 
@@ -211,6 +228,8 @@ class Benchmark(Generic[AnnotationsT, ResultsT]):
             none.
         value_range: Lowest and highest possible official value.
         value_ranges: Ranges of the values with another range than ``value_range``, by name.
+        list_times: Returns the times of the predicted items, for PROSPECT's timing metrics next to
+            the official values; None if result files hold no times.
         replay: Functions that run models on it; None if only published predictions are scored.
         suite_file: YAML file of the suite of an installed package; None if only published
             predictions are scored, and for built-in benchmarks, which have ``suite.yaml`` in their
@@ -232,6 +251,7 @@ class Benchmark(Generic[AnnotationsT, ResultsT]):
     array_values: ArrayValues | None = None
     value_range: tuple[float, float] = (0.0, 1.0)
     value_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    list_times: Callable[[AnnotationsT, ResultsT], list[ItemTimes]] | None = None
     replay: BenchmarkReplay[AnnotationsT] | None = None
     suite_file: Path | None = None
 

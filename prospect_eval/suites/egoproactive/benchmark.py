@@ -14,6 +14,7 @@ from prospect_eval.suites.egoproactive.records import (
 )
 from prospect_eval.suites.egoproactive.results import EgoProactiveResults, read_egoproactive_results
 from prospect_eval.suites.egoproactive.scores import score_egoproactive
+from prospect_eval.suites.egoproactive.times import list_egoproactive_times
 
 BENCHMARK: Benchmark[EgoProactiveAnnotations, EgoProactiveResults] = Benchmark(
     name="egoproactive",
@@ -31,6 +32,7 @@ BENCHMARK: Benchmark[EgoProactiveAnnotations, EgoProactiveResults] = Benchmark(
     find_problems=find_egoproactive_problems,
     constants=EGOPROACTIVE_CONSTANTS,
     array_values=egoproactive_array_values,
+    list_times=list_egoproactive_times,
     replay=BenchmarkReplay(
         make_episodes=make_egoproactive_episodes,
         score_records=score_egoproactive_records,

@@ -9,6 +9,7 @@ from prospect_eval.suites.fitcoach.official import fitcoach_array_values, fitcoa
 from prospect_eval.suites.fitcoach.problems import find_fitcoach_problems
 from prospect_eval.suites.fitcoach.results import FitCoachResults, read_fitcoach_results
 from prospect_eval.suites.fitcoach.scores import score_fitcoach
+from prospect_eval.suites.fitcoach.times import list_fitcoach_times
 
 BENCHMARK: Benchmark[FitCoachAnnotations, FitCoachResults] = Benchmark(
     name="fitcoach",
@@ -23,4 +24,5 @@ BENCHMARK: Benchmark[FitCoachAnnotations, FitCoachResults] = Benchmark(
     find_problems=find_fitcoach_problems,
     constants=FITCOACH_CONSTANTS,
     array_values=fitcoach_array_values,
+    list_times=list_fitcoach_times,
 )

@@ -16,6 +16,7 @@ from prospect_eval.suites.omnimmi.records import (
 )
 from prospect_eval.suites.omnimmi.results import OmniMmiResults, read_omnimmi_results
 from prospect_eval.suites.omnimmi.scores import score_omnimmi
+from prospect_eval.suites.omnimmi.times import list_omnimmi_times
 
 BENCHMARK: Benchmark[OmniMmiAnnotations, OmniMmiResults] = Benchmark(
     name="omnimmi",
@@ -30,6 +31,7 @@ BENCHMARK: Benchmark[OmniMmiAnnotations, OmniMmiResults] = Benchmark(
     find_problems=find_omnimmi_problems,
     constants=OMNIMMI_CONSTANTS,
     array_values=omnimmi_array_values,
+    list_times=list_omnimmi_times,
     value_ranges={"sg_score": (0.0, 5.0)},
     replay=BenchmarkReplay(
         make_episodes=make_omnimmi_episodes,

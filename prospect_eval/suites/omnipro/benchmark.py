@@ -9,6 +9,7 @@ from prospect_eval.suites.omnipro.official import omnipro_array_values, omnipro_
 from prospect_eval.suites.omnipro.problems import find_omnipro_problems
 from prospect_eval.suites.omnipro.results import OmniProResults, read_omnipro_results
 from prospect_eval.suites.omnipro.scores import score_omnipro
+from prospect_eval.suites.omnipro.times import list_omnipro_times
 
 BENCHMARK: Benchmark[OmniProAnnotations, OmniProResults] = Benchmark(
     name="omnipro",
@@ -23,4 +24,5 @@ BENCHMARK: Benchmark[OmniProAnnotations, OmniProResults] = Benchmark(
     find_problems=find_omnipro_problems,
     constants=OMNIPRO_CONSTANTS,
     array_values=omnipro_array_values,
+    list_times=list_omnipro_times,
 )

@@ -14,6 +14,7 @@ from prospect_eval.suites.ovo_timing.official import (
 from prospect_eval.suites.ovo_timing.problems import find_ovo_timing_problems
 from prospect_eval.suites.ovo_timing.records import ovo_timing_constants_of_records, score_ovo_timing_records
 from prospect_eval.suites.ovo_timing.results import TimingResults, read_timing_results
+from prospect_eval.suites.ovo_timing.times import list_ovo_timing_times
 
 BENCHMARK: Benchmark[TimingAnnotations, TimingResults] = Benchmark(
     name="ovo_timing",
@@ -28,6 +29,7 @@ BENCHMARK: Benchmark[TimingAnnotations, TimingResults] = Benchmark(
     find_problems=find_ovo_timing_problems,
     constants=OVO_TIMING_CONSTANTS,
     array_values=timing_array_values,
+    list_times=list_ovo_timing_times,
     replay=BenchmarkReplay(
         make_episodes=make_ovo_timing_episodes,
         score_records=score_ovo_timing_records,

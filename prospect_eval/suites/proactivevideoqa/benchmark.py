@@ -19,6 +19,7 @@ from prospect_eval.suites.proactivevideoqa.records import (
 )
 from prospect_eval.suites.proactivevideoqa.results import ProactiveVideoQAResults, read_proactivevideoqa_results
 from prospect_eval.suites.proactivevideoqa.scores import score_proactivevideoqa
+from prospect_eval.suites.proactivevideoqa.times import list_proactivevideoqa_times
 
 BENCHMARK: Benchmark[ProactiveVideoQAAnnotations, ProactiveVideoQAResults] = Benchmark(
     name="proactivevideoqa",
@@ -36,6 +37,7 @@ BENCHMARK: Benchmark[ProactiveVideoQAAnnotations, ProactiveVideoQAResults] = Ben
     find_problems=find_proactivevideoqa_problems,
     constants=PROACTIVEVIDEOQA_CONSTANTS,
     array_values=proactivevideoqa_array_values,
+    list_times=list_proactivevideoqa_times,
     value_range=(0.0, 100.0),
     replay=BenchmarkReplay(
         make_episodes=make_proactivevideoqa_episodes,

@@ -17,6 +17,7 @@ from prospect_eval.suites.streamingbench.records import (
     streamingbench_constants_of_records,
 )
 from prospect_eval.suites.streamingbench.results import ProactiveResults, read_proactive_results
+from prospect_eval.suites.streamingbench.times import list_streamingbench_times
 
 BENCHMARK: Benchmark[ProactiveAnnotations, ProactiveResults] = Benchmark(
     name="streamingbench",
@@ -33,6 +34,7 @@ BENCHMARK: Benchmark[ProactiveAnnotations, ProactiveResults] = Benchmark(
     # all but silence print the gold output, which the official prompt reveals
     exploits=frozenset(STREAMINGBENCH_CONSTANTS) - {"never"},
     array_values=proactive_array_values,
+    list_times=list_streamingbench_times,
     replay=BenchmarkReplay(
         make_episodes=make_streamingbench_episodes,
         score_records=score_streamingbench_records,

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prospect_core.util.errors import UserError
+from prospect_eval.scoring.published_timing import score_published_timing
 from prospect_eval.suites.benchmark import open_benchmark
 from prospect_eval.suites.suite import open_suite
 from tests.helpers.ovo_bench_items import choice_entry, clue_entry, count_entry, step_entry
@@ -177,6 +178,11 @@ def damaged(draw, value):
     return value
 
 
+def assert_sound_timing(timing):
+    for entry in timing.values():
+        assert entry["value"] is None or 0 <= entry["value"] <= 1
+
+
 def read_all(benchmark, folder, annotations, results):
     """The error line, and the values of the score."""
     first, second = folder / "annotations.json", folder / "results.json"
@@ -185,7 +191,10 @@ def read_all(benchmark, folder, annotations, results):
     try:
         read = benchmark.read_annotations(first)
         benchmark.find_problems(read)
-        score = benchmark.score(read, benchmark.read_results([second], read))
+        given = benchmark.read_results([second], read)
+        score = benchmark.score(read, given)
+        if benchmark.list_times is not None:
+            assert_sound_timing(score_published_timing(benchmark.list_times(read, given)))
     except UserError as error:
         return str(error), {}
     return "", score.values
@@ -218,6 +227,27 @@ def test_benchmark_readers_complete_file_is_read(tmp_path, name):
     assert benchmark.score(read, benchmark.read_results([tmp_path / "r.json"], read)).count("scored") > 0
     for make in benchmark.constants.values():
         assert len(benchmark.score(read, make(read)).items) > 0
+
+
+#: event F1 within 2 s of the complete files, by hand: 2 pairs / (responses + due times)
+TIMING_F1 = {
+    "egoproactive": 1.0,  # an interrupt in chunk 1 of both
+    "fitcoach": 2 * 1 / (2 + 2),  # 2.5 and 8 s for 2 and 5.5 s
+    "omnimmi": 2 * 1 / (2 + 1),  # 12 and 30.5 s for 10 s
+    "omnipro": 2 * 1 / (1 + 2),  # 11 s for 10 and 20 s
+    "proactivevideoqa": 1.0,  # 12 s for 10 s
+    "streamingbench": 1.0,  # 28 s for 29 s
+}
+
+
+@pytest.mark.parametrize("name", sorted(TIMING_F1))
+def test_list_times_complete_file_has_the_event_f1_of_hand_computation(tmp_path, name):
+    benchmark = open_benchmark(name)
+    for file, content in zip(("a.json", "r.json"), FILES[name], strict=True):
+        (tmp_path / file).write_text(json.dumps(content))
+    read = benchmark.read_annotations(tmp_path / "a.json")
+    times = benchmark.list_times(read, benchmark.read_results([tmp_path / "r.json"], read))
+    assert score_published_timing(times)["speaking_event_f1@2s"]["value"] == pytest.approx(TIMING_F1[name])
 
 
 @pytest.mark.parametrize("name", REPLAYED)
