@@ -26,7 +26,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -285,14 +285,43 @@ def run_suite_chains(
 
     with ThreadPoolExecutor(jobs) as pool:
         found = dict(zip(suites, pool.map(run_one, suites), strict=True))
-    failed = [
+    return {"suites": found, "failed_checks": list_failed_checks(found), **({"reasons": reasons} if reasons else {})}
+
+
+def list_failed_checks(suites: Mapping[str, Any]) -> list[str]:
+    """Return ``SUITE: CHECK`` of the checks that do not hold."""
+    return [
         f"{suite}: {check}"
-        for suite, result in found.items()
+        for suite, result in suites.items()
         if result is not None
         for check, holds in result["checks"].items()
         if not holds
     ]
-    return {"suites": found, "failed_checks": failed, **({"reasons": reasons} if reasons else {})}
+
+
+def write_chain_report(file: Path, result: Mapping[str, Any], command: str) -> None:
+    """Write the results, each with its command and commit; an existing report keeps the suites that were not run again.
+
+    Args:
+        file: The report.
+        result: The results of `run_suite_chains`.
+        command: The command that measured them.
+    """
+    from prospect_core.util.atomic import write_atomic
+    from prospect_core.util.json_io import dump_json
+    from prospect_eval.runs.environment import collect_run_environment
+
+    environment = collect_run_environment()
+    source = {"command": command, "git": environment["git"]}
+    suites = json.loads(file.read_text("utf-8"))["suites"] if file.is_file() else {}
+    suites |= {suite: {**source, **found} for suite, found in result["suites"].items() if found is not None}
+    body = {
+        "suites": dict(sorted(suites.items())),
+        "failed_checks": list_failed_checks(suites),
+        "environment": environment,
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(file, dump_json(body, indent=1) + "\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -300,26 +329,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--reference", type=Path, help="folder of published files [default: none]")
     parser.add_argument("--suites", nargs="+", choices=sorted(ANNOTATIONS), default=sorted(ANNOTATIONS))
-    parser.add_argument("--videos", type=int, default=12, help=f"videos of each sample, at least {MIN_VIDEOS}")
+    parser.add_argument("--videos", type=int, default=12, help=f"videos of each annotation file, at least {MIN_VIDEOS}")
     parser.add_argument("--ckpt", default="workbench-tiny")
     parser.add_argument("--jobs", type=int, default=1, help="suites at the same time; more than 1 changes the times")
-    parser.add_argument("--output", type=Path)
+    parser.add_argument("--output", type=Path, help="report; suites that are not run again keep their results in it")
     options = parser.parse_args(arguments)
     if options.videos < MIN_VIDEOS:
         parser.error(f"--videos {options.videos}: a gate with margins needs at least {MIN_VIDEOS}")
-    from prospect_core.util.atomic import write_atomic
-    from prospect_core.util.json_io import dump_json
-    from prospect_eval.runs.environment import collect_run_environment
 
     def run(suite: str, place: Path) -> dict[str, Any]:
         return run_suite_chain(suite, options.reference, options.videos, options.ckpt, place)
 
-    result = {**run_suite_chains(options.suites, run, options.jobs), "jobs": options.jobs}
+    result = run_suite_chains(options.suites, run, options.jobs)
     if options.output:
         command = " ".join(["python -m benchmarks.reliability.field_chain", *sys.argv[1:]])
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        body = {"command": command, **result, "environment": collect_run_environment()}
-        write_atomic(options.output, dump_json(body, indent=1) + "\n")
+        write_chain_report(options.output, result, command)
     print(json.dumps(result))
     unexpected = options.reference is not None and "reasons" in result
     sys.exit(1 if result["failed_checks"] or unexpected else 0)

@@ -170,7 +170,8 @@ def write_benchmark_sample(suite: str, annotations: AnnotationFiles, root: Path,
         suite: Name of the suite.
         annotations: The annotations to draw from.
         root: An empty folder.
-        videos: Number of videos; drawn at random from the shortest ones of each annotation file.
+        videos: Videos of each annotation file; drawn at random from its shortest ones. Metrics of one file
+            alone then have enough videos for a gate.
 
     Raises:
         DataError: The annotations are invalid or give no episode.
@@ -179,11 +180,10 @@ def write_benchmark_sample(suite: str, annotations: AnnotationFiles, root: Path,
     needed = _find_needed_seconds(suite, root)
     draw = random.Random(0)
     chosen: set[str] = set()
-    for place, entries in enumerate(annotations.files.values()):
-        share = videos // len(annotations.files) + (place < videos % len(annotations.files))
+    for entries in annotations.files.values():
         known = {video for video in map(name_entry_video, entries) if video in needed and video not in chosen}
-        shortest = sorted(known, key=lambda video: (needed[video], video))[: DRAWN_FROM * share]
-        chosen.update(draw.sample(shortest, min(share, len(shortest))))
+        shortest = sorted(known, key=lambda video: (needed[video], video))[: DRAWN_FROM * videos]
+        chosen.update(draw.sample(shortest, min(videos, len(shortest))))
     for name in annotations.files:
         (root / name).unlink()
     annotations.keep(chosen).write(root)

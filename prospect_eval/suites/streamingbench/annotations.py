@@ -11,6 +11,7 @@ from typing import Any
 
 from prospect_core.util.errors import DataError
 from prospect_eval.suites.benchmark import ReadCounts
+from prospect_eval.suites.episode_window import LONGEST_S
 from prospect_eval.suites.published_files import convert_entry, find_published_file, read_json_list
 
 PROACTIVE_OUTPUT = "Proactive Output"
@@ -26,8 +27,11 @@ _WINDOW = re.compile(rf"\[\s*({_CLOCK})\s*-\s*({_CLOCK})\s*\]")
 
 
 def read_clock(text: str) -> int:
-    """Seconds of a clock time such as ``00:12:29``; anything else is a `ValueError`."""
-    return sum(int(part) * 60**power for power, part in enumerate(reversed(text.split(":"))))
+    """Seconds of a clock time such as ``00:12:29`` of up to a day; anything else is a `ValueError`."""
+    seconds = sum(int(part) * 60**power for power, part in enumerate(reversed(text.split(":"))))
+    if abs(seconds) > LONGEST_S:
+        raise ValueError(f"{text}: no video has times of more than a day")
+    return seconds
 
 
 @dataclass(frozen=True)
