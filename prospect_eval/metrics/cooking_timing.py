@@ -151,7 +151,7 @@ def cooking_event_counts(scored: Scored) -> np.ndarray | str:
     """Count (pairs, detected, annotated) completions and mistakes, each paired within its kind."""
     if not any(kinds & {SUCCESS, MISTAKE} for kinds in _reference_kinds(scored)):
         return NO_LABELS
-    return _window_counts(scored, SUCCESS) + _window_counts(scored, MISTAKE)
+    return np.asarray(_window_counts(scored, SUCCESS) + _window_counts(scored, MISTAKE))
 
 
 def cooking_timing_metrics(similarity_signature: str, match: MatchSettings = STANDARD.match) -> list[Metric]:
