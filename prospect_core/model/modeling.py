@@ -135,9 +135,11 @@ class DSTSmolVLM(PreTrainedModel):
         self.speaking_head = nn.Linear(hidden, 1)
         self.update_head = nn.Linear(hidden, 1)
         self.state_head = StateHead(hidden, config.state_head_size)
-        # drawn last, so that the other parts are those of a model without it
-        self.mistake_head = nn.Linear(hidden, 1) if config.mistake_head else None
+        self.mistake_head: nn.Linear | None = None
         self.post_init()
+        # drawn last, so that the other weights are those of a model without it
+        if config.mistake_head:
+            self.add_mistake_head()
 
     @classmethod
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:

@@ -69,5 +69,6 @@ def require_validation_setup_positions(config: Any, episodes: Sequence[Any]) -> 
         if episode.num_frames * config.tokens_per_frame > most:
             raise UserError(
                 f"eval.split: {episode.id} has {episode.num_frames} frames of {config.tokens_per_frame} tokens, and the model"
-                f" {most:,} positions; lower model.tokens_per_frame, or give eval.thresholds=false"
+                f" {most:,} positions; lower model.tokens_per_frame, give a model with random weights more positions"
+                " (model.text.max_position_embeddings), or give eval.thresholds=false"
             )
