@@ -87,7 +87,8 @@ def test_train_fsdp_checkpoint_equals_trained_model(short_world, tmp_path, backb
     """Two processes with half of every tensor each, over gloo on the CPU."""
     out, trained = tmp_path / "run", tmp_path / "trained.safetensors"
     options = [f"data={short_world.root}", f"output={out}", "train.max_steps=2", f"model.backbone={backbone}",
-               "model.framing=letterbox", "sampling.recent_share=0.5", "sampling.recent_utterances=5", *SMALL]  # fmt: skip
+               "model.mistake_head=true", "model.framing=letterbox", "sampling.recent_share=0.5",
+               "sampling.recent_utterances=5", *SMALL]  # fmt: skip
     torchrun(["-m", "tests.helpers.sharded_train", *options], {"TRAINED_WEIGHTS": str(trained)})
     model, _ = load_model_checkpoint(str(out))
     written, expected = model.state_dict(), load_file(trained)
@@ -99,6 +100,7 @@ def test_train_fsdp_checkpoint_equals_trained_model(short_world, tmp_path, backb
     assert all(torch.equal(written[name], expected[name]) for name in common)
     config = model.config
     assert (config.trained_steps, config.framing, config.recent_utterances) == (2, "letterbox", 5)
+    assert config.mistake_head
     assert config.tokenizer_digest
     assert (torch.tensor([config.trained_frames, config.trained_tokens]) > 0).all()
 
