@@ -77,6 +77,11 @@ bench-ablations: $(READY)
 	$(BIN)/python -m benchmarks.quality.ablations --base $(or $(BASE),runs/workbench/5-both) \
 	  --data $(or $(DATA),runs/workbench/data/world) --output reports/ablations.json
 
+# step annotations of CaptainCook4D and Goal-Step (REFERENCE: a folder of both): counts, blind baselines, the workbench compared
+# with them, a tiny model trained for 10 minutes; last line: one JSON object
+bench-procedures: $(READY)
+	$(BIN)/python -m benchmarks.quality.procedures --minutes 10 --output reports/procedures $(if $(REFERENCE),--reference $(REFERENCE))
+
 # published benchmarks: values equal to the published scorers' (REFERENCE: a folder of them), constant answers, cost of polls
 bench-field: $(READY)
 	$(BIN)/python -m benchmarks.quality.field $(if $(REFERENCE),--reference $(REFERENCE)) --output reports/field.json

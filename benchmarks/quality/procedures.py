@@ -29,6 +29,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.quality.procedure_training import train_on_procedures
 from prospect_core.data.dataset import Dataset
 from prospect_core.data.procedures.procedure_import import ProcedureChoices, read_published_procedures
 from prospect_core.data.stats import make_dataset_stats_table
@@ -216,7 +217,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--reference", type=Path, help="folder of the published annotations")
-    parser.add_argument("--minutes", type=float, default=0.0, help="minutes of training on generated videos [default: 0]")
+    parser.add_argument(
+        "--minutes", type=float, default=0.0, help="minutes of training on generated videos [default: 0]"
+    )
     parser.add_argument("--output", type=Path, help="folder of the report")
     options = parser.parse_args(arguments)
     if options.reference is None:

@@ -22,8 +22,8 @@ from prospect_core.train.data.frame_samplers import Every
 from prospect_core.train.data.training_dataset import DSTTrainingDataset, SamplingPlan
 from prospect_core.train.data.window_sampler import WindowSampler
 from tests.helpers.commands import evaluate, run_cli
-from tests.helpers.files import edit_json
 from tests.helpers.drawn_procedures import long_procedure, make_procedure, random_procedure, write_procedures
+from tests.helpers.files import edit_json
 from tests.helpers.training import SMALL, losses_of, rows_of
 
 NO_DIALOGUE = "procedures: no dialogue: speaking and response carry no loss"

@@ -28,7 +28,7 @@ _WINDOW = re.compile(rf"\[\s*({_CLOCK})\s*-\s*({_CLOCK})\s*\]")
 
 def read_clock(text: str) -> int:
     """Seconds of a clock time such as ``00:12:29`` of up to a day; anything else is a `ValueError`."""
-    seconds = sum(int(part) * 60**power for power, part in enumerate(reversed(text.split(":"))))
+    seconds: int = sum(int(part) * 60**power for power, part in enumerate(reversed(text.split(":"))))
     if abs(seconds) > LONGEST_S:
         raise ValueError(f"{text}: no video has times of more than a day")
     return seconds
