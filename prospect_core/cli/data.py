@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from prospect_core.cli.benchmark_annotations import validate_benchmark_annotations
+from prospect_core.cli.dataset_statistics import data_stats_command
 from prospect_core.cli.generators import (
     captions_command,
     describe_generator_splits,
@@ -68,41 +68,6 @@ def data_validate_command(root: Path, accept: bool, benchmark: str | None, no_vi
         raise DataError(f"{root}: {format_count(len(problems), 'problem')}")
     if shown:
         print_line(f"{root}: valid ({describe_generator_splits(dataset)})")
-
-
-#: least width of the names of statistics in a table of few columns, in characters
-STATS_LABEL_WIDTH, FEW_COLUMNS = 32, 4
-
-
-@data_command_group.command("stats")
-@click.argument("roots", metavar="ROOT...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@json_option
-def data_stats_command(roots: tuple[Path, ...], json_: str | None) -> None:
-    """Print counts and rates of every split of one or several datasets, one column each."""
-    from rich.table import Table
-
-    from prospect_core.data.dataset import Dataset
-    from prospect_core.data.stats import compute_dataset_stats
-    from prospect_core.util.processes import count_cores
-
-    datasets, columns = [Dataset.open(root) for root in roots], {}
-    names = [dataset.info.name for dataset in datasets]
-    if len(set(names)) < len(names):
-        names = [str(root) for root in roots]
-    with progress_bars() as advance:
-        for name, dataset in zip(names, datasets, strict=True):
-            for split in dataset.splits:
-                column = split if len(datasets) == 1 else f"{name} {split}"
-                columns[column] = compute_dataset_stats(dataset, split, count_cores(), partial(advance, column))
-    if not print_json_option(json_, lambda: columns):
-        return
-    table = Table(title=", ".join(f"{one.info.name} {one.info.version}" for one in datasets))
-    table.add_column("", min_width=STATS_LABEL_WIDTH if len(columns) < FEW_COLUMNS else None)
-    for column in columns:
-        table.add_column(column, overflow="fold", justify="right")
-    for key in dict.fromkeys(key for values in columns.values() for key in values):
-        table.add_row(key, *(_cell(values.get(key, "")) for values in columns.values()))
-    make_console().print(table)
 
 
 @data_command_group.command("preview")
@@ -414,8 +379,15 @@ def data_proassist_command(tree: Path, output: Path, subsets: tuple[str, ...], k
         )
 
 
-data_command_group.add_command(procedures_command)
-for command in (features_command, frames_command, workbench_command, practice_command, captions_command):
+for command in (
+    data_stats_command,
+    procedures_command,
+    features_command,
+    frames_command,
+    workbench_command,
+    practice_command,
+    captions_command,
+):
     data_command_group.add_command(command)
 
 
@@ -432,9 +404,3 @@ def _say_repairs(episodes: list[Any]) -> None:
         if found:
             what = one if len(found) == 1 else several
             print_line(f"{format_count(len(found), 'clip')} {what}, the first: {found[0].id} ({found[0].meta[key]})")
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{k or 'unknown'} {v}" for k, v in value.items())
-    return "–" if value is None else str(value)

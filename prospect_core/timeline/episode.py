@@ -134,13 +134,18 @@ class Episode:
         """Return the reference transitions as (frame, step id, change), in order."""
         return [(d.frame, d.event.step, d.event.change) for d in self.decisions() if d.event.change]
 
-    def step_spans(self) -> list[StepSpan]:
-        """Return the spans of frames in which steps are in progress, in order of their first frames."""
-        begun = [] if self.initial is None else zip(self.initial.step_ids, self.initial.states, strict=True)
+    def step_spans(self, transitions: Iterable[tuple[int, str, Change]] | None = None) -> list[StepSpan]:
+        """Return the spans of frames in which steps are in progress, in order of their first frames.
+
+        Args:
+            transitions: Predicted (frame, step id, change), legal and in order; the reference's if
+                None.
+        """
+        initial = self.initial_state
         before: list[tuple[int, str, Change]] = [
-            (self.start_frame, step, "start") for step, state in begun if state == "in_progress"
+            (self.start_frame, step, "start") for step in initial.step_ids if initial[step] == "in_progress"
         ]
-        return find_step_spans([*before, *self.transitions()], self.end_frame)
+        return find_step_spans([*before, *(self.transitions() if transitions is None else transitions)], self.end_frame)
 
     def user_turns(self) -> list[tuple[int, Event]]:
         """Return the user turns as (frame after which the text comes, event), in order."""

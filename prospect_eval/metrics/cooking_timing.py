@@ -174,9 +174,10 @@ def cooking_timing_metrics(similarity_signature: str, match: MatchSettings = STA
         f1,
         signature,
         family=PROCEDURES,
-        definition="F1 of detected completions and mistakes together, paired one to one with an annotated event of the same"
-        f" kind {window}. The paper has no such summary.",
-        failure_mode="Completions are more frequent than mistakes and count most; the window is as long as many steps.",
+        definition="F1 of detected completions and mistakes, paired one to one with an annotated event of the same"
+        f" kind {window}.",
+        failure_mode="Completions are more frequent than mistakes and count most; the window is as long as many steps. The"
+        " paper has no such summary.",
         companion="interactive_cooking_mistake_f1",
     )
     completion = Metric(
@@ -185,9 +186,9 @@ def cooking_timing_metrics(similarity_signature: str, match: MatchSettings = STA
         recall,
         signature,
         family=PROCEDURES,
-        definition=f"Share of the completed instructions whose completion the model detects {window}. Unlike the paper, the"
-        " model's last instruction is not compared.",
-        failure_mode="Reporting a completion every few seconds scores 1.",
+        definition=f"Share of the completed instructions whose completion the model detects {window}.",
+        failure_mode="Reporting a completion every few seconds scores 1. Unlike in the paper, the model's last instruction is"
+        " not compared.",
         companion="interactive_cooking_mistake_f1",
     )
     definitions = {

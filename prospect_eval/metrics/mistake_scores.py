@@ -195,10 +195,8 @@ def mistake_histogram(scored: Scored) -> np.ndarray | str:
     return probability_histogram(found[0] > 0, found[1].tolist())
 
 
-_FITS = "A prediction hits a mistake if its frame is in the mistake's span and they do not name different steps, one to one."
-_MERGED = (
-    "Mistakes of one step that begin on one frame are one; mistakes without a time cannot be hit and are left out."
-)
+#: rule of a hit in the definitions; mistakes of one step that begin on one frame are one, those without a time are left out
+_HIT = "in the mistake's span, with no other step named, one to one"
 _ONE_TO_ONE = {"match": "one-to-one", "merge": "step,start", "without span": "left out"}
 _ALARM = "Spans of whole executions are long, so alarms at a fixed period hit many."
 METRICS = [
@@ -207,7 +205,7 @@ METRICS = [
         mistake_counts,
         f1,
         _ONE_TO_ONE,
-        definition=f"F1 of predicted mistakes of the filmed person. {_FITS} {_MERGED}",
+        definition=f"F1 of predicted mistakes of the filmed person that hit a reference mistake with a time ({_HIT}).",
         failure_mode=f"{_ALARM} Ignores the kind of mistake.",
         companion="mistake_delay_median_s",
     ),
@@ -216,7 +214,7 @@ METRICS = [
         mistake_counts,
         precision,
         _ONE_TO_ONE,
-        definition=f"Share of the predicted mistakes that hit a reference mistake. {_FITS} {_MERGED}",
+        definition=f"Share of the predicted mistakes that hit a reference mistake with a time ({_HIT}).",
         failure_mode="A model that predicts a single sure mistake scores 1; repeated alarms for one mistake are wrong.",
     ),
     _metric(
@@ -224,7 +222,7 @@ METRICS = [
         mistake_counts,
         recall,
         _ONE_TO_ONE,
-        definition=f"Share of the reference mistakes that a predicted mistake hits. {_FITS} {_MERGED}",
+        definition=f"Share of the reference mistakes with a time that a predicted mistake hits ({_HIT}).",
         failure_mode="A model that predicts a mistake on every frame scores 1.",
     ),
     _metric(
@@ -232,8 +230,7 @@ METRICS = [
         mistake_tag_counts,
         f1,
         {**_ONE_TO_ONE, "tag": "equal"},
-        definition=f"F1 of predicted mistakes with the right tag; a mistake with several tags counts once for each. {_FITS}"
-        f" {_MERGED}",
+        definition=f"F1 of predicted mistakes that hit a reference mistake of the same tag ({_HIT}); each tag counts.",
         failure_mode=f"{_ALARM} Frequent tags count most.",
     ),
     *(
@@ -242,7 +239,7 @@ METRICS = [
             mistake_tag_recall_counts(tag),
             ratio,
             {**_ONE_TO_ONE, "tag": tag},
-            definition=f"Share of the reference mistakes tagged {tag} that a predicted mistake of any tag hits. {_MERGED}",
+            definition=f"Share of the reference mistakes with a time and the tag {tag} that a predicted mistake of any tag hits.",
             failure_mode="A model that predicts a mistake on every frame scores 1.",
         )
         for tag in MISTAKE_TAGS

@@ -7,17 +7,17 @@ from functools import cache, partial
 
 import numpy as np
 
-from prospect_core.timeline import Episode
+from prospect_core.timeline import Change, Episode
 from prospect_eval.matching.assignment import assign_allowed_pairs
 from prospect_eval.metrics.base import Metric, Scored, f1
 from prospect_eval.metrics.families import PROCEDURES
 from prospect_eval.metrics.states import NO_STEPS
-from prospect_eval.metrics.transitions import OVERLAPS, Transition
+from prospect_eval.metrics.transitions import OVERLAPS
 
 _metric = partial(Metric, family=PROCEDURES)
 
 
-def find_occurrence_spans(episode: Episode, transitions: Iterable[Transition]) -> dict[str, list[range]]:
+def find_occurrence_spans(episode: Episode, transitions: Iterable[tuple[int, str, Change]]) -> dict[str, list[range]]:
     """Return the spans of frames in which each step is executed.
 
     An occurrence runs from the frame of ``start`` or ``reopen`` to the frame of ``complete``, both
@@ -30,16 +30,9 @@ def find_occurrence_spans(episode: Episode, transitions: Iterable[Transition]) -
     Returns:
         Spans by step id, in order of time; only steps with an occurrence.
     """
-    initial = episode.initial_state
-    opened = {step: episode.start_frame for step in initial.step_ids if initial[step] == "in_progress"}
     spans: dict[str, list[range]] = {}
-    for frame, step, change in transitions:
-        if change == "complete":
-            spans.setdefault(step, []).append(range(opened.pop(step), frame + 1))
-        else:
-            opened[step] = frame
-    for step, first in opened.items():
-        spans.setdefault(step, []).append(range(first, episode.end_frame))
+    for span in episode.step_spans(transitions):
+        spans.setdefault(span.step, []).append(range(span.first, min(span.end + 1, episode.end_frame)))
     return spans
 
 
@@ -83,7 +76,7 @@ def occurrence_counts(percent: int) -> Callable[[Scored], np.ndarray | str]:
 def _occurrence_sides(scored: Scored) -> tuple[dict[str, list[range]], dict[str, list[range]]]:
     def make() -> tuple[dict[str, list[range]], dict[str, list[range]]]:
         episode = scored.record.episode
-        predicted: list[Transition] = [(item.frame, item.step, item.change) for item in scored.record.transitions]
+        predicted = [(item.frame, item.step, item.change) for item in scored.record.transitions]
         if scored.failed:
             return {}, find_occurrence_spans(episode, episode.transitions())
         return find_occurrence_spans(episode, predicted), find_occurrence_spans(episode, episode.transitions())
@@ -98,7 +91,7 @@ METRICS = [
         f1,
         {"match": "one-to-one", "overlap": f"{percent}%", "unit": "occurrence"},
         definition="F1 of executions of steps, from start or reopen to complete, paired one to one with executions of the"
-        f" same step that overlap by at least {percent} % (intersection over union).",
+        f" same step with at least {percent} % intersection over union.",
         failure_mode="Long executions are hit by chance; a step that is never completed runs to the end.",
     )
     for percent in OVERLAPS

@@ -99,7 +99,9 @@ def choose_plan_step(episode: Episode, states: DialogState) -> str | None:
 def next_step_counts(scored: Scored) -> np.ndarray | str:
     """Count (frames with the right expectation, frames on which reference steps start).
 
-    The episode's first frame is left out.
+    Without expectations in the record, the expected step is that of `choose_plan_step` in the
+    tracked state of the frame before. Steps that start on one frame count once; the episode's first
+    frame is left out.
     """
     episode, record = scored.record.episode, scored.record
     if not episode.task.steps:
@@ -148,8 +150,8 @@ METRICS = [
         order_violation_counts,
         f1,
         {"match": "one-to-one", "tol": f"{VIOLATIONS_WITHIN_S}s"},
-        definition="F1 of violations of the task graph: starts and reopens of a step while a predecessor is not completed,"
-        f" paired with reference violations of the same step at most {VIOLATIONS_WITHIN_S} s away.",
+        definition="F1 of starts and reopens of a step while a predecessor in the task graph is not completed, paired at most"
+        f" {VIOLATIONS_WITHIN_S} s apart.",
         failure_mode="A predecessor whose completion is missed makes a violation of every later start.",
         companion="order_violations_per_episode",
     ),
@@ -168,10 +170,8 @@ METRICS = [
         next_step_counts,
         ratio,
         {"without next_steps": "first step of the plan"},
-        definition="Share of the starts of a reference step before which the model expects that step next. Without"
-        " expectations in the record, the expected step is the first one in the listed order that is not started and whose"
-        " predecessors are completed in the tracked state of the frame before. Steps that start on one frame count once;"
-        " the episode's first frame is left out.",
+        definition="Share of the starts of steps before which the model expects that step next, or, without expectations in the"
+        " record, before which tracked state and plan imply it.",
         failure_mode="Following the listed order scores high where people do; reopened steps do not count.",
     ),
     _metric(
