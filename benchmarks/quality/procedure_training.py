@@ -35,6 +35,7 @@ MODEL = (
     "model.text.local_heads=1",
     "model.text.layers=3",
     "model.text.intermediate_size=256",
+    "model.text.max_position_embeddings=16384",
     "optimiser=muon",
     "sampling=all",
     "train.batch_size=6",
