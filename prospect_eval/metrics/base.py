@@ -180,12 +180,10 @@ class Metric:
         if not np.isfinite(point):
             return {**out, "reason": "nothing to divide by"}
         ci = bootstrap_interval(of.table, self.statistic) if intervals else None
-        if self.exact is not None and samples:
-            shift = self.exact(samples) - point
-            point += shift
-            ci = (
-                (float(np.clip(ci[0] + shift, *self.range)), float(np.clip(ci[1] + shift, *self.range))) if ci else None
-            )
+        shift = self.exact(samples) - point if self.exact is not None and samples else 0.0
+        point += shift
+        if ci:
+            ci = (float(np.clip(ci[0] + shift, *self.range)), float(np.clip(ci[1] + shift, *self.range)))
         return {**out, "value": point, "ci95": list(ci) if ci else None, "status": "ok", "reason": ""}
 
     @property

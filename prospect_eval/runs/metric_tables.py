@@ -24,10 +24,16 @@ def metric_table_headlines(table: Table, first: Iterable[str] = ()) -> list[str]
 
     Returns:
         ``first``, then the headline metrics in the order of the table, each followed by its
-        companion. All metrics if the table is older than headline marks.
+        companion. After ``first``, undefined ones are left out. All metrics if the table is older
+        than headline marks.
     """
-    headlines = [name for name, entry in table.items() if entry.get("headline", True)]
-    return _with_companions(table, [*first, *headlines])
+    chosen = list(first)
+    headlines = [
+        name
+        for name, entry in table.items()
+        if entry.get("headline", True) and not (chosen and entry.get("value") is None)
+    ]
+    return _with_companions(table, [*chosen, *headlines])
 
 
 def metric_table_leading_names(table: Table) -> list[str]:

@@ -32,7 +32,7 @@ from prospect_eval.runs.metric_tables import (
 )
 from prospect_eval.runs.schemas import read_run_schema
 from prospect_eval.scoring.official_scores import read_official_scores
-from prospect_eval.suites.suite import open_suite_data
+from prospect_eval.suites.suite import open_suite_data, suite_first_metrics
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def write_run_page(
     scored = Scored.over(good, resources)
     pictures = collect_run_page_pictures(config, good)
     table = metrics["metrics"]
-    headline = metric_table_headlines(table)
+    headline = metric_table_headlines(table, suite_first_metrics(config.suite))
     data = {
         "episodes": [
             *map(report_episode_data, scored),

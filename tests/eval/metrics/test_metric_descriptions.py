@@ -67,19 +67,25 @@ def test_metrics_json_describes_metrics_and_families(table):
 
 
 def test_metric_table_headlines_order_after_requested():
-    plain = {"family": "a", "headline": True}
-    stored = {"x": plain, "y": {"family": "a", "headline": False}, "z": {"family": "b", "headline": True}}
+    plain = {"family": "a", "headline": True, "value": 0.5}
+    stored = {"x": plain, "y": {"family": "a", "headline": False}, "z": {**plain, "family": "b"}}
     assert metric_table_headlines(stored) == ["x", "z"]
     assert metric_table_headlines(stored, ["y", "gone"]) == ["y", "x", "z"]
     assert metric_table_leading_names(stored | {"w": plain}) == ["x", "z"]
     assert group_metric_table_families(stored, {"a": "Alpha"}) == [("Alpha", ["x", "y"]), ("Other", ["z"])]
 
 
+def test_metric_table_headlines_undefined_ones_yield_to_requested():
+    stored = {"x": {"value": None}, "y": {"value": 0.5}, "z": {"value": None}}
+    assert metric_table_headlines(stored) == ["x", "y", "z"]
+    assert metric_table_headlines(stored, ["z"]) == ["z", "y"]
+
+
 def test_metric_table_headlines_companion_follows_metric():
     stored = {
-        "content": {"headline": True},
-        "matched": {"headline": True, "companion": "content"},
-        "last": {"headline": True},
+        "content": {"headline": True, "value": 0.5},
+        "matched": {"headline": True, "value": 0.5, "companion": "content"},
+        "last": {"headline": True, "value": 0.5},
     }
     assert metric_table_headlines(stored) == ["matched", "content", "last"]
     assert metric_table_headlines(stored, ["content", "last", "matched"]) == ["last", "matched", "content"]

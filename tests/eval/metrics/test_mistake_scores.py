@@ -12,9 +12,10 @@ from sklearn.metrics import average_precision_score
 
 from prospect_core.records import PredictedMistake
 from prospect_core.timeline import Mistake
-from prospect_eval.metrics.mistake_scores import merge_reference_mistakes, normalize_mistake_tag
+from prospect_eval.metrics.base import Scored
+from prospect_eval.metrics.mistake_scores import METRICS, merge_reference_mistakes, normalize_mistake_tag
 from prospect_eval.models.baselines.trivial import BASELINES, make_trivial_baseline
-from tests.helpers.predictions import predict
+from tests.helpers.predictions import TOOLS, predict
 from tests.helpers.procedures import TAGS, procedure, procedure_values, procedures
 
 MISTAKES = (
@@ -200,3 +201,15 @@ def test_procedure_metrics_values_are_within_range(episode, alarms):
     limits = {"mistake_delay_median_s": 600.0, "order_violations_per_episode": np.inf}
     for name, value in values.items():
         assert value is None or 0 <= value <= limits.get(name, 1.0), name
+
+
+def test_mistake_delay_median_interval_of_few_hits_stays_in_range():
+    """Few hits do not bound a median: the interval then reaches the ends of the range, not beyond them."""
+    episode = procedure(mistakes=MISTAKES)
+    records = [
+        predict(replace(episode, id=name, video=name), mistakes=(PredictedMistake(frame, "S2"),))
+        for name, frame in (("a", 9), ("b", 15), ("c", 19))
+    ]
+    metric = next(metric for metric in METRICS if metric.name == "mistake_delay_median_s")
+    low, high = metric.compute(Scored.over(records, TOOLS))["ci95"]
+    assert metric.range[0] <= low < high <= metric.range[1]
