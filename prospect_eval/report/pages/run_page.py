@@ -73,7 +73,8 @@ def write_run_page(
         "charts": {
             **overview_chart_data(folder, table, good, scored, config.knobs),
             "reliability": metrics.get("reliability"),
-            "utility": metrics.get("utility"),
+            # without reference turns no utterance can be useful
+            "utility": metrics.get("utility") if any(record.episode.utterances() for record in good) else None,
         },
         "thresholds": {"speaking": config.knobs.speaking_threshold, "update": config.knobs.update_threshold},
         "confusion": metrics["confusion"],

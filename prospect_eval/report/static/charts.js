@@ -180,7 +180,9 @@ function utilityChart(host, found) {
       const line = own
         ? { color: color("speak"), width: 3 }
         : { color: color("grey"), width: 1.5, dash: dashes[k % dashes.length] };
-      data.push({ x: found.costs, y: curve.value, name: same.join(", ").replaceAll("_", " "), mode: "lines", line });
+      // a long name would leave no room for the chart
+      const shown = same.length > 3 ? [...same.slice(0, 2), `${same.length - 2} more`] : same;
+      data.push({ x: found.costs, y: curve.value, name: shown.join(", ").replaceAll("_", " "), mode: "lines", line });
     });
     // the curve of always_talk would flatten all others
     const own = [...found.curves["this run"].value, ...(found.curves.oracle?.value ?? []), 0];
