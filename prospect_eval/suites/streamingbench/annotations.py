@@ -126,7 +126,6 @@ def _read_question(name: str, holder: EntryFields, fields: Any) -> PlacedQuestio
         ask_time, gold_time = read_clock(read.time_stamp), read_clock(read.ground_truth_time_stamp)
     except ValueError:
         return "question: a time stamp is no clock time"
-    window = _WINDOW.fullmatch(holder.time.strip())
     question = ProactiveOutputQuestion(
         id=name,
         video=holder.video_path,
@@ -135,9 +134,18 @@ def _read_question(name: str, holder: EntryFields, fields: Any) -> PlacedQuestio
         ask_time=ask_time,
         gold_time=gold_time,
         gold_output=read.ground_truth_output,
-        window=(read_clock(window[1]), read_clock(window[2])) if window else None,
+        window=_read_window(holder.time),
     )
     return PlacedQuestion(question, fields)
+
+
+def _read_window(text: str) -> tuple[int, int] | None:
+    """The window of an entry in seconds; None where the text is no window, or of more than a day."""
+    window = _WINDOW.fullmatch(text.strip())
+    try:
+        return (read_clock(window[1]), read_clock(window[2])) if window else None
+    except ValueError:
+        return None
 
 
 def read_proactive_annotations(path: Path) -> ProactiveAnnotations:

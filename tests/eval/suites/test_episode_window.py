@@ -7,7 +7,9 @@ import pytest
 from prospect_core.records import ReplayProtocol
 from prospect_eval.suites.episode_window import (
     AFTER_END,
+    AFTER_LONGEST,
     BEFORE_START,
+    LONGEST_S,
     NO_VIDEO,
     EpisodeWindow,
     find_episode_window,
@@ -35,6 +37,11 @@ def test_window_of_3_to_10_seconds_at_two_frames_a_second(protocol, lengths, fra
     assert (window.start, window.end) == frames
 
 
+def test_window_of_unknown_length_ends_after_a_day():
+    assert find_episode_window("v", (0.0, 1e300), WHOLE, KnownLengths(2)).end == 2 * LONGEST_S + 1
+    assert find_episode_window("v", (0.0, 1e300), WHOLE, KnownLengths(2, {"v": 7})).end == 7
+
+
 def test_window_times_are_exact():
     window = EpisodeWindow(fps=3, start=2, end=10)
     assert (window.start_s, window.last_s, window.end_s) == (2 / 3, 3.0, 10 / 3)
@@ -48,6 +55,8 @@ def test_window_times_are_exact():
         ((11.01,), {"v": 10}, AFTER_END),
         ((500.0,), {}, None),
         ((-0.5,), {}, BEFORE_START),
+        ((float(LONGEST_S),), {}, None),
+        ((LONGEST_S + 1.0,), {}, AFTER_LONGEST),
     ],
 )
 def test_time_up_to_one_second_after_the_end_is_held(times, lengths, fault):

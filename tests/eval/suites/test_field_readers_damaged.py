@@ -131,6 +131,14 @@ VALUES = st.sampled_from(
         1.5,
         10**400,
         -1e300,
+        1e9,
+        1e308,
+        2**63,
+        [0, 1e9],
+        "9999999:00:00",
+        "[9999999:00:00 - 9999999:00:10]",
+        "0.0 -- 1e9",
+        "v_0.0_999999999999.0.mp4",
         "",
         "x",
         "1",
@@ -263,6 +271,8 @@ def test_damaged_annotations_give_sound_episodes_or_reasons(name, data, tmp_path
         annotations = benchmark.read_annotations(file)
     except UserError:
         return
+    for make_results in benchmark.constants.values():
+        benchmark.score(annotations, make_results(annotations))
     made = benchmark.replay.make_episodes(annotations, protocol, lengths)
     assert_sound(made.episodes)
     records = oracle_records(made.episodes, protocol)

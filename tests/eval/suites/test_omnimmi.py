@@ -437,3 +437,12 @@ def test_score_omnimmi_single_tasks_equal_all_tasks():
     verdicts = {annotations.grounding[0].id: ({"pred": "yes", "score": 5},)}
     whole = score_omnimmi(annotations, OmniMmiResults(verdicts=verdicts))
     assert score_omnimmi_grounding(annotations.grounding, verdicts).values == whole.values
+
+
+@pytest.mark.parametrize(
+    ("video", "seconds"),
+    [("v_0.0_150.0.mp4", 150.0), ("v_0.0_999999999999.0.mp4", None), ("v_9.0_1.0.mp4", None), ("v.mp4", None)],
+)
+def test_clip_seconds_of_a_name_are_up_to_a_day(video, seconds):
+    (alert,) = make_omnimmi_annotations([ResultRow("row", {"video": video, "question": "?", "answer": [1, 2]})]).alerts
+    assert alert.clip_seconds == seconds

@@ -241,6 +241,7 @@ def test_read_timing_annotations_other_file_raises(tmp_path, content):
 
 def test_ovo_timing_constants_stay_in_stream():
     assert detect_periodically(make_sample(1, start=4.0, end=11.0), 3) == [7.0, 10.0]
+    assert len(detect_periodically(make_sample(1, start=0.0, end=1e300), 3600)) == 24
     for name, make in BENCHMARK.constants.items():
         rows = make(ANNOTATIONS).rows
         assert [row.id for row in rows] == ["1", "2"], name

@@ -64,6 +64,21 @@ def test_read_clock_by_hand(text, seconds):
     assert read_clock(text) == seconds
 
 
+def test_read_clock_of_more_than_a_day_raises():
+    assert read_clock("24:00:00") == 24 * 3600
+    with pytest.raises(ValueError, match="more than a day"):
+        read_clock("24:00:01")
+
+
+def test_window_of_more_than_a_day_is_none(tmp_path):
+    asked = {"question": "Say x.", "time_stamp": "0:01", "ground_truth_time_stamp": "0:05", "ground_truth_output": "x"}
+    entry = {"video_path": "v.mp4", "time": "[99:00:00 - 99:00:10]", "questions": [asked]}
+    file = tmp_path / "questions_proactive.json"
+    file.write_text(json.dumps([entry]), "utf-8")
+    (question,) = read_proactive_annotations(file).questions
+    assert question.window is None
+
+
 @pytest.mark.parametrize(
     ("time", "right"),
     [(18, True), (22, True), (17, False), (23, False), (22.0001, False), (17.9999, False), (20.5, True)],
