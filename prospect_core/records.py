@@ -33,12 +33,26 @@ def utterance_has_words(text: str) -> bool:
 
 @dataclass(frozen=True)
 class PredictedTransition:
-    """An accepted step change, at the video frame on which it was decided."""
+    """An accepted step change.
+
+    Attributes:
+        frame: Video frame on which it takes effect: under the clock ``replay`` the frame on which
+            it was decided, under the others the last frame that has arrived when its step ends.
+        step: Id of the step.
+        change: The change.
+        decided: Video frame on which it was decided; None for ``frame``.
+    """
 
     __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     frame: int
     step: str
     change: Change
+    decided: int | None = None
+
+    @property
+    def decision_frame(self) -> int:
+        """Video frame on which it was decided."""
+        return self.frame if self.decided is None else self.decided
 
 
 @dataclass(frozen=True)
@@ -46,10 +60,16 @@ class PredictedUtterance:
     """A predicted utterance at a video frame.
 
     Attributes:
-        frame: Video frame on which it was decided.
+        frame: Video frame on which it is ready to be spoken: under the clock ``replay`` the frame
+            on which it was decided, under the others the last frame that has arrived when it has
+            been generated.
         text: Its text.
         tokens: Number of its tokens.
         cut: Whether the reply limit ended it before its end token.
+        decided: Video frame on which it was decided; None for ``frame``.
+        spoken: (start, end) of its speech in seconds of the video; None under the clock ``replay``.
+        words_heard: Number of words that were spoken before a user turn interrupted it; None if it
+            was spoken to its end.
     """
 
     __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
@@ -57,6 +77,14 @@ class PredictedUtterance:
     text: str
     tokens: int = 0
     cut: bool = False
+    decided: int | None = None
+    spoken: tuple[float, float] | None = None
+    words_heard: int | None = None
+
+    @property
+    def decision_frame(self) -> int:
+        """Video frame on which it was decided."""
+        return self.frame if self.decided is None else self.decided
 
 
 @dataclass(frozen=True)
@@ -156,6 +184,65 @@ class PredictedNextStep:
 
 
 @dataclass(frozen=True)
+class LatencyModel:
+    """Time that a model takes for one step of a stream, for the clock ``simulated``.
+
+    A step takes ``frame_ms`` + ``prompt_token_ms`` x read tokens + ``output_token_ms`` x tokens of
+    the reply.
+
+    Attributes:
+        frame_ms: Milliseconds of each step, 0 or more.
+        prompt_token_ms: Milliseconds of each token that the step reads before its decision, 0 or
+            more. A model that keeps a cache reads the new tokens, any other its whole context.
+        output_token_ms: Milliseconds of each token of a reply, 0 or more.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
+    frame_ms: float = 0.0
+    prompt_token_ms: float = 0.0
+    output_token_ms: float = 0.0
+
+    def describe(self) -> str:
+        """Return the latency model as it is given on the command line."""
+        return f"frame={self.frame_ms:g},prompt_token={self.prompt_token_ms:g},output_token={self.output_token_ms:g}"
+
+
+@dataclass(frozen=True)
+class ClockSettings:
+    """Settings of a clock for which the video does not wait. Runs with different ones can be compared.
+
+    Attributes:
+        busy: Frames that arrive while the model is busy: ``drop`` shows the newest one when the
+            model becomes free, ``queue`` shows all in order.
+        words_per_minute: Rate at which utterances are spoken; above 0.
+        latency: Latency model of the clock ``simulated``; None if ``recorded`` gives the latencies.
+        recorded: Run folder of a run with the clock ``live`` whose measured latencies the clock
+            ``simulated`` repeats; empty for a latency model.
+        recorded_digest: SHA-256 of these latencies.
+        speed: Seconds of video per second of the clock ``live``; above 0.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
+    busy: Literal["drop", "queue"] = "drop"
+    words_per_minute: float = 150.0
+    latency: LatencyModel | None = None
+    recorded: str = ""
+    recorded_digest: str = ""
+    speed: float = 1.0
+
+    def describe(self) -> str:
+        """Describe the settings in words."""
+        parts = [f"busy frames {'dropped' if self.busy == 'drop' else 'queued'}"]
+        if self.latency is not None:
+            parts.append(f"latency in ms {self.latency.describe()}")
+        if self.recorded:
+            parts.append(f"latencies of {self.recorded}")
+        if self.speed != 1:
+            parts.append(f"video at {self.speed:g} times its speed")
+        return ", ".join([*parts, f"{self.words_per_minute:g} words a minute"])
+
+
+@dataclass(frozen=True)
 class ReplayProtocol:
     """Rules of a replay. Numbers of different protocols are never compared.
 
@@ -172,7 +259,9 @@ class ReplayProtocol:
         polling: ``one_pass``: polls interrupt one stream over the video. ``recut``: each poll is a
             new stream over its clip.
         reveals: Contents of the prompt in addition to the question, such as ``gold_text``.
-        clock: ``replay``: the video waits for the model. ``simulated``, ``live``: it does not.
+        clock: ``replay``: the video waits for the model. ``simulated``: it does not, and a step
+            takes a stated or recorded time. ``live``: it does not, and a step takes its wall time.
+        timing: Settings of the clocks ``simulated`` and ``live``; None for ``replay``.
     """
 
     __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
@@ -183,6 +272,7 @@ class ReplayProtocol:
     polling: Literal["one_pass", "recut"] = "one_pass"
     reveals: tuple[str, ...] = ()
     clock: Literal["replay", "simulated", "live"] = "replay"
+    timing: ClockSettings | None = None
 
     @property
     def records_utterances(self) -> bool:
@@ -246,6 +336,11 @@ class EpisodeRecord:
     ``state_probs`` has shape (frames, steps, 3) over (not_started, in_progress, completed). The
     arrays of a model without probabilities are empty; metrics that need them are then undefined,
     never zero. ``mistake_prob`` is the probability that the person is making a mistake. ``unseen`` lists where the stream exceeded the lengths of its model's training.
+
+    Under the clocks ``simulated`` and ``live`` an entry of ``state_probs`` is the latest one that
+    was available on its frame; speaking and update probabilities are 0 on frames on which no step
+    ended. ``dropped`` lists the frames (first, last) that the model did not see, ``undelivered`` the
+    utterances that were not ready before the end of the video, with the frame after the last one.
     """
 
     __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
@@ -277,6 +372,8 @@ class EpisodeRecord:
     mistake_prob: tuple[float, ...] = ()
     mistakes: tuple[PredictedMistake, ...] = ()
     next_steps: tuple[PredictedNextStep, ...] = ()
+    dropped: tuple[tuple[int, int], ...] = ()
+    undelivered: tuple[PredictedUtterance, ...] = ()
 
     def tracked_states(self) -> list[tuple[int, DialogState]]:
         """Return [(frame, tracked state from this frame)], starting with the initial state.
@@ -321,10 +418,29 @@ class EpisodeRecord:
         if unknown := sorted(named - set(episode.task.step_ids)):
             out.append(f"{episode.id}: a predicted mistake or next step names step {unknown[0]!r}, not of this task")
         out += self._answer_problems()
+        out += self._clock_problems()
         try:
             self.tracked_states()
         except TimelineError as error:
             out.append(f"{episode.id}: predicted {error}")
+        return out
+
+    def _clock_problems(self) -> list[str]:
+        """Return the contradictions in dropped frames and in frames of decision."""
+        episode, out = self.episode, []
+        ends = [frame for span in self.dropped for frame in span]
+        ordered = ends == sorted(ends) and all(
+            a[1] < b[0] for a, b in zip(self.dropped, self.dropped[1:], strict=False)
+        )
+        if ends and not (ordered and episode.start_frame <= ends[0] and ends[-1] < episode.end_frame):
+            out.append(f"{episode.id}: the dropped frames overlap or lie outside the episode")
+        unseen = {frame for first, last in self.dropped for frame in range(first, last + 1)} if ordered else set()
+        items: list[PredictedUtterance | PredictedTransition] = [*self.utterances, *self.transitions]
+        for item in items:
+            if not episode.start_frame <= item.decision_frame <= item.frame:
+                out.append(f"{episode.id}: decided on frame {item.decision_frame} and effective on frame {item.frame}")
+            elif item.decision_frame in unseen:
+                out.append(f"{episode.id}: decided on frame {item.decision_frame}, which was dropped")
         return out
 
     def _answer_problems(self) -> list[str]:
@@ -342,6 +458,22 @@ class EpisodeRecord:
 
 
 @dataclass(frozen=True)
+class StepTime:
+    """Times of one step, in nanoseconds of video since the start of the stream.
+
+    Attributes:
+        frame: Video frame that the model saw.
+        begin_ns: Time at which the frame had arrived and the model was free.
+        end_ns: Time at which the step ended.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
+    frame: int
+    begin_ns: int
+    end_ns: int
+
+
+@dataclass(frozen=True)
 class EpisodeTiming:
     """Times of a replay, which vary from run to run.
 
@@ -351,6 +483,7 @@ class EpisodeTiming:
         stages: Seconds by stage.
         compression_seconds: Seconds of each compression.
         physical_peak_tokens: Most tokens in the cache, including speculative ones; None if unknown.
+        steps: Times of each step under the clock ``live``; empty under the others.
     """
 
     __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
@@ -359,6 +492,7 @@ class EpisodeTiming:
     stages: dict[str, float]
     compression_seconds: tuple[float, ...] = ()
     physical_peak_tokens: int | None = None
+    steps: tuple[StepTime, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -423,7 +557,7 @@ def digest_records(records: Iterable[EpisodeRecord]) -> str:
 
 def serialize_record_for_digest(record: EpisodeRecord) -> bytes:
     """Return the part of one record in `digest_records`."""
-    body = {
+    body: dict[str, object] = {
         "episode": record.episode.id,
         "status": record.status,
         "utterances": [[u.frame, u.text, u.cut] for u in record.utterances],
@@ -437,6 +571,11 @@ def serialize_record_for_digest(record: EpisodeRecord) -> bytes:
         body["mistakes"] = [[mistake.frame, mistake.step, mistake.tag] for mistake in record.mistakes]
     if record.next_steps:
         body["next_steps"] = [[item.frame, item.step] for item in record.next_steps]
+    if record.dropped:
+        body["dropped"] = [list(span) for span in record.dropped]
+    items: list[PredictedUtterance | PredictedTransition] = [*record.utterances, *record.transitions]
+    if any(item.decided is not None for item in items):
+        body["decided"] = [item.decision_frame for item in items]
     return json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
 
 

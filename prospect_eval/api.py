@@ -266,11 +266,12 @@ def _finish(
     from prospect_eval.scoring.corpora import FILE, read_scoring_corpus, write_scoring_corpus
     from prospect_eval.scoring.frame_table import write_frame_table
     from prospect_eval.scoring.official_runs import store_official_scores
-    from prospect_eval.scoring.score import write_score_metrics
+    from prospect_eval.scoring.score import note_score_clock, write_score_metrics
 
     # without DONE.json the folder counts as incomplete until all files are written
     (folder / "DONE.json").unlink(missing_ok=True)
     config, records = read_run_folder_records(folder)
+    note_score_clock(metrics, config.knobs.rules.clock)
     write_scoring_corpus(folder / FILE, corpus, config)
     write_score_metrics(folder, metrics)
     # an existing verdict belongs to the previous scores

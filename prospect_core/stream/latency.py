@@ -36,10 +36,7 @@ def measure_stream_latency(runner: VLMStreamRunner, episode: Episode, pictures: 
     device = runner.model.device
     if device.type == "cuda":
         runner.watch = StageTimer(partial(torch.cuda.synchronize, device))
-    black = np.zeros((runner.model.config.image_size,) * 2 + (3,), dtype=np.uint8)
-    runner.reset(episode.task, episode.initial_state, episode.fps, episode.start_frame)
-    for _ in range(WARM_UP):
-        runner.step(black)
+    warm_up_stream(runner, episode)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     runner.reset(episode.task, episode.initial_state, episode.fps, episode.start_frame)
@@ -58,6 +55,14 @@ def measure_stream_latency(runner: VLMStreamRunner, episode: Episode, pictures: 
         stream_latency_peak_memory(),
         torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,
     )
+
+
+def warm_up_stream(runner: VLMStreamRunner, episode: Episode) -> None:
+    """Step through some black frames, because the first calls of libraries take longer."""
+    black = np.zeros((runner.model.config.image_size,) * 2 + (3,), dtype=np.uint8)
+    runner.reset(episode.task, episode.initial_state, episode.fps, episode.start_frame)
+    for _ in range(WARM_UP):
+        runner.step(black)
 
 
 def stream_latency_peak_memory() -> int:

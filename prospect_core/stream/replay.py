@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, TypeVar
@@ -10,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from prospect_core.records import SCHEMA, EpisodeRecord, EpisodeTiming, Knobs, PolledAnswer, utterance_has_words
+from prospect_core.stream.clocked_replay import ClockedReplay, check_clock_protocol, replay_under_clock
 from prospect_core.stream.polling import StreamRules, ask_poll
 from prospect_core.stream.recut_polls import Clips, answer_recut_polls
 from prospect_core.stream.spans import replay_in_spans
@@ -33,7 +35,8 @@ def replay_episode(
 
     A user turn right after a frame is given with the next frame. A model with ``advance`` gets
     several frames in one call: *speculative silence*, with the same decisions. Polls are asked
-    after their frame.
+    after their frame. Under the clocks ``simulated`` and ``live`` of the protocol the video does
+    not wait for the model (`prospect_core.stream.clocked_stream`).
 
     Args:
         model: The model.
@@ -53,19 +56,26 @@ def replay_episode(
         DataError: If the model returns a probability outside 0 to 1.
         UserError: If the model does not support the protocol.
     """
+    check_clock_protocol(knobs.rules)
     begin = time.perf_counter()
     model.reset(episode.task, episode.initial_state, episode.fps, episode.start_frame)
     _follow(model, knobs, episode)
     clips = frames if callable(frames) else None
     recut = knobs.rules.polling == "recut" or not hasattr(model, "ask")
-    answers: list[PolledAnswer] = []
     steps: list[StepOutput] = []
-    span = (episode.start_frame, episode.end_frame)
+    polls = StreamPolls(model, episode, () if recut else episode.polls)
+    clocked: ClockedReplay | None = None
     if not recut or knobs.rules.initiative == "autonomous":
-        pictures: Any = clips(*span) if clips else frames
+        pictures: Any = clips(episode.start_frame, episode.end_frame) if clips else frames
         seen = replay_user_turns(episode, pictures)
-        outputs = _step_outputs(model, episode, seen, longest_span, () if recut else episode.polls, answers)
-        steps = [_sound(step, episode) for step in outputs]
+        if knobs.rules.clock == "replay":
+            steps = list(_step_outputs(model, episode, seen, longest_span, polls))
+        else:
+            clocked = replay_under_clock(model, episode, knobs.rules, seen, longest_span, polls.ask_before)
+            steps = clocked.placed.outputs
+        polls.ask_before(episode.end_frame)
+    steps = [_sound(step, episode) for step in steps]
+    answers = polls.answers
     lengths, peak = getattr(model, "lengths", None), getattr(model, "peak_tokens", None)
     unseen = lengths.unseen if lengths else ()
     if recut and episode.polls:
@@ -91,6 +101,8 @@ def replay_episode(
         answers=tuple(answers),
         mistake_prob=_known((s.mistake_prob for s in steps), _rounded),
         mistakes=tuple(s.mistake for s in steps if s.mistake),
+        dropped=clocked.placed.dropped if clocked else (),
+        undelivered=clocked.placed.undelivered if clocked else (),
     )
     stages = dict(watch.seconds) if watch else {}
     timing = EpisodeTiming(
@@ -99,6 +111,7 @@ def replay_episode(
         {**stages, "rest": max(0.0, seconds - sum(stages.values()))},
         tuple(s.compression_seconds for s in steps if s.compression),
         peak,
+        clocked.steps if clocked else (),
     )
     return record, timing
 
@@ -115,24 +128,41 @@ def _follow(model: StreamModel, knobs: Knobs, episode: Episode) -> None:
         raise UserError("this model cannot take a gold history (it has no `follow`); use the history `own`")
 
 
+class StreamPolls:
+    """Polls of an episode that a running stream answers between its frames.
+
+    Args:
+        model: The model.
+        episode: The episode.
+        polls: The polls.
+
+    Attributes:
+        answers: The answers so far.
+    """
+
+    def __init__(self, model: StreamModel, episode: Episode, polls: Sequence[Poll]) -> None:
+        self.answers: list[PolledAnswer] = []
+        self._model, self._end = model, episode.end_frame
+        self._due = deque(sorted(((episode.poll_frame(poll), poll) for poll in polls), key=lambda pair: pair[0]))
+
+    def ask_before(self, frame: int) -> int:
+        """Ask the polls that are due before a frame; return the first frame that may follow the next poll."""
+        while self._due and self._due[0][0] < frame:
+            asked, poll = self._due.popleft()
+            self.answers.append(ask_poll(self._model, poll, asked))
+        return self._due[0][0] + 1 if self._due else self._end
+
+
 def _step_outputs(
-    model: StreamModel,
-    episode: Episode,
-    seen: Iterator[tuple[Any, str | None]],
-    longest_span: int,
-    polls: Sequence[Poll],
-    answers: list[PolledAnswer],
+    model: StreamModel, episode: Episode, seen: Iterator[tuple[Any, str | None]], longest_span: int, polls: StreamPolls
 ) -> Iterator[StepOutput]:
-    """Yield the output of each frame; ask polls between the frames and append their answers."""
-    due: dict[int, list[Poll]] = {}
-    for poll in polls:
-        due.setdefault(episode.poll_frame(poll), []).append(poll)
+    """Yield the output of each frame; ask polls between the frames."""
     advance = getattr(model, "advance", None)
     frame = episode.start_frame
-    for stop in sorted({*(asked + 1 for asked in due), episode.end_frame}):
+    while frame < episode.end_frame:
+        stop = polls.ask_before(frame)
         part = islice(seen, stop - frame)
         yield from replay_in_spans(advance, part, longest_span) if advance else (model.step(*item) for item in part)
-        answers += [ask_poll(model, poll, stop - 1) for poll in due.get(stop - 1, ())]
         frame = stop
     # remaining frames are an error of `replay_user_turns`
     next(seen, None)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +218,7 @@ class VLMStreamRunner:
         self._first_token_at = None
         if "past" in self.model.config.ablated_inputs:
             span = self._without_past(span)
+        read = self.length - stream.context.unread
         ends, hidden_1FD = self._read_span(span)
         stream.note_peak()
         heads = self._decide(hidden_1FD)
@@ -234,7 +236,11 @@ class VLMStreamRunner:
         stream.note_peak()
         self._note_lengths(number - last, ends[: last + 1], compression is not None)
         seconds = (time.perf_counter() - begin) / (last + 1)
-        silent = [self._silent_output(number - last + k, k, heads, ends[k], seconds) for k in range(last)]
+        tokens = [end - start for start, end in zip((read, *ends), ends, strict=False)]
+        silent = [
+            replace(self._silent_output(number - last + k, k, heads, ends[k], seconds), read_tokens=tokens[k])
+            for k in range(last)
+        ]
         stream.mistakes.note_transitions(transitions)
         mistake_prob, mistake = self._mistake(number, last, heads)
         event = StepOutput(
@@ -253,6 +259,7 @@ class VLMStreamRunner:
             first_token_seconds=None if self._first_token_at is None else self._first_token_at - begin,
             mistake_prob=mistake_prob,
             mistake=mistake,
+            read_tokens=tokens[last],
         )
         return [*silent, event]
 

@@ -32,6 +32,8 @@ class StepOutput:
             silence.
         mistake_prob: Probability that the filmed person is making a mistake, 0 to 1.
         mistake: Report of a mistake, if any.
+        read_tokens: Tokens that the step read before its decision; None for all of
+            ``cache_tokens``, as of a model that reads its whole context on each frame.
     """
 
     frame: int
@@ -49,6 +51,7 @@ class StepOutput:
     first_token_seconds: float | None = None
     mistake_prob: float | None = None
     mistake: PredictedMistake | None = None
+    read_tokens: int | None = None
 
     @property
     def text(self) -> str:
@@ -67,6 +70,9 @@ class StreamModel(Protocol):
       unchanged, as in `VLMStreamRunner.ask`. For a model without it, polls follow the official
       protocol: a new stream over the poll's clip.
     * ``follow(rules)`` takes the `StreamRules` of a protocol after ``reset``.
+    * ``skip_to(frame)`` continues with a later frame, as in `VLMStreamRunner.skip_to`. For a model
+      without it, the clocks ``simulated`` and ``live`` set its attribute ``frame`` if it has one:
+      the number of the next frame.
     * ``watch`` is a `StageTimer`, ``peak_tokens`` a number of tokens, and ``lengths`` the
       `StreamLengths` of the stream.
     """

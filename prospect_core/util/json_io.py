@@ -25,6 +25,8 @@ OMITTED_WHEN_EMPTY = frozenset(
         "answers",
         "answers_to",
         "candidates",
+        "decided",
+        "dropped",
         "group",
         "mistake_prob",
         "mistake_threshold",
@@ -36,9 +38,15 @@ OMITTED_WHEN_EMPTY = frozenset(
         "participant",
         "polls",
         "protocol",
+        "recorded",
+        "recorded_digest",
         "recording",
         "reply_span",
+        "spoken",
         "substeps",
+        "timing",
+        "undelivered",
+        "words_heard",
     }
 )
 _EMPTY: tuple[object, ...] = (None, "", (), [], {})

@@ -14,6 +14,7 @@ from prospect_core.cli.worker_options import worker_options
 from prospect_core.stream import STREAMS
 from prospect_core.util.console import Number, format_count, json_option, print_line, progress_bar, progress_bars
 from prospect_core.util.errors import DataError, UserError
+from prospect_eval.cli.clock_options import add_clock_options, take_clock_settings
 from prospect_eval.cli.official_tables import print_missing_videos
 from prospect_eval.cli.options import (
     add_data_options,
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     metavar="NAME|SWITCH=VALUE,...",
     help="Protocol of the suite, such as official, or switches such as history=gold [default: the suite's first].",
 )
+@add_clock_options
 @click.option(
     "--on-missing",
     type=click.Choice(["fail", "skip"]),
@@ -120,13 +122,14 @@ def _evaluation_options(given: dict[str, Any]) -> EvaluationOptions:
 
     # both are options of the evaluation, which sets them for the predictor
     strategy, protocol = given.pop("strategy"), given.pop("protocol")
-    predictor = take_predictor_options(given)
+    predictor, timing = take_predictor_options(given), take_clock_settings(given)
     return EvaluationOptions(
         strategy=strategy,
         protocol=protocol,
         predictor=predictor,
         workers=given.pop("pool_options"),
         latency_episodes=given.pop("latency"),
+        timing=timing,
         **given,
     )
 

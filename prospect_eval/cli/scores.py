@@ -281,5 +281,8 @@ def print_run_scores(folder: Path, metrics: dict[str, Any], report: Path, json_:
     config = read_run_folder_config(folder)
     if official:
         print_official_table(official, every=False)
+    rules = config.knobs.rules
+    if rules.clock != "replay":
+        print_line(f"clock {rules.clock}: {rules.timing.describe() if rules.timing else 'default settings'}")
     print_scores_table(config.model, metrics, suite_first_metrics(config.suite))
     print_line(str(report.resolve()))

@@ -348,7 +348,9 @@ def _at(config: Mapping[str, Any], key: str) -> Any:
     *folders, last = key.split(".")
     for part in folders:
         config = config[part]
-    return config.get(last, DEFAULTS[key]) if key in DEFAULTS else config[last]
+    value = config.get(last, DEFAULTS[key]) if key in DEFAULTS else config[last]
+    # a setting that is None is absent in files that were written before it existed
+    return {name: item for name, item in value.items() if item is not None} if isinstance(value, dict) else value
 
 
 def gate_to_dict(gate: Gate) -> dict[str, Any]:

@@ -14,7 +14,9 @@ the family Speaking, for delivered times.
 ``metrics.json`` use 0 (signature ``compute:0``). The same metrics with the suffix
 ``_with_compute`` use the plain pass of ``prospect-eval run --latency N`` and are in
 ``timings.json``. Episodes without a plain pass are undefined there. The compute seconds of a frame
-run from its arrival to the end of its step and include the time to wait for earlier steps.
+run from its arrival to the end of its step and include the time to wait for earlier steps. Under
+the clocks ``simulated`` and ``live`` an utterance is already on the frame on which it is ready, so
+these metrics are undefined.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from prospect_eval.metrics.histogram import histogram_quantile, histogram_quanti
 TOLERANCES_S = (1, 2, 5)
 PAIRED_WITHIN_S = 5
 UNMEASURED = "no latency pass over this episode; `prospect-eval run --latency N` measures N episodes"
+CLOCKED = "the clock of the run has already delayed its utterances by their compute time"
 Counts = Callable[[Scored], np.ndarray | str]
 
 
@@ -106,6 +109,8 @@ def _pairs(scored: Scored, seconds: float, measured: bool) -> list[tuple[int, in
 
 
 def _lacking(scored: Scored, measured: bool) -> str:
+    if measured and scored.record.knobs.rules.clock != "replay":
+        return CLOCKED
     return UNMEASURED if measured and scored.compute is None else ""
 
 

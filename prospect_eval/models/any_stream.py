@@ -37,8 +37,11 @@ def make_any_stream_predictor(
         shape: Format of the frames.
         knobs: Settings of the replay.
         at_once: Number of streams that run at the same time, each in its own thread. More than one
-            is useful for models that wait for a server.
+            is useful for models that wait for a server. Under the clock ``live`` one stream runs,
+            so that others do not slow it.
     """
+    if knobs.rules.clock == "live":
+        at_once = 1
 
     def one(episode: Episode) -> Prediction | None:
         if stop_requested():

@@ -22,7 +22,7 @@ from prospect_core.model.checkpoint import load_model_checkpoint
 from prospect_core.records import EpisodeLatency, TeacherForcedTurn
 from prospect_core.stream import SPAN
 from prospect_core.stream.batching import StreamBatcher
-from prospect_core.stream.latency import measure_stream_latency
+from prospect_core.stream.latency import measure_stream_latency, warm_up_stream
 from prospect_core.stream.replay import replay_episode
 from prospect_core.stream.runner import VLMStreamRunner
 from prospect_core.stream.teacher_forcing import run_teacher_forcing
@@ -72,6 +72,9 @@ class CheckpointModel:
             Each episode with its record and timing, or with its error, in the order in which they
             end.
         """
+        if self.knobs.rules.clock == "live":
+            yield from self._predict_live(episodes)
+            return
         together, watch = StreamBatcher(self.model), StageTimer()
 
         def one(episode: Episode, frames: np.ndarray | DataError, before: dict[str, float]) -> Prediction:
@@ -97,6 +100,19 @@ class CheckpointModel:
                 yield partial(one, episode, frames, watch.take())
 
         yield from together.run(jobs(), self.streams)
+
+    def _predict_live(self, episodes: Sequence[Episode]) -> Iterator[Prediction]:
+        """Replay episodes one by one; each frame is encoded when the model sees it."""
+        for number, episode in enumerate(episodes):
+            if stop_requested():
+                return
+            try:
+                if number == 0:
+                    warm_up_stream(self.runner, episode)
+                source = self.data.frame_source(episode, self.model.config.frame_format)
+                yield episode, replay_episode(self.runner, episode, source.frames, self.knobs, self.name, 1)
+            except DataError as error:
+                yield episode, error
 
     def forced(self, episode: Episode) -> list[TeacherForcedTurn]:
         """Return the episode's turns under teacher forcing."""

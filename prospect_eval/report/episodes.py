@@ -61,6 +61,7 @@ def report_episode_data(scored: Scored) -> dict[str, Any]:
         "refusals": [[r.frame, r.step, r.wanted] for r in record.refusals],
         "row": _row(scored),
         **_benchmark_data(record),
+        **_clock_data(record),
     }  # fmt: skip
 
 
@@ -110,6 +111,21 @@ def _mistake_rows(record: EpisodeRecord) -> dict[str, list[list[Any]]]:
 
 def _join(*parts: str) -> str:
     return ": ".join(part for part in parts if part) or "mistake"
+
+
+def _clock_data(record: EpisodeRecord) -> dict[str, Any]:
+    """Return the dropped frames and the delays of utterances, if the run had a clock.
+
+    A delay is [decision frame, start of the speech, end of the speech, words heard, words, text],
+    with times in seconds of the video. The number of words heard is null if all were.
+    """
+    delays = [
+        [u.decision_frame, *u.spoken, u.words_heard, len(u.text.split()), u.text]
+        for u in (*record.utterances, *record.undelivered)
+        if u.spoken is not None
+    ]
+    found = {"dropped": [list(span) for span in record.dropped], "delays": delays}
+    return {name: rows for name, rows in found.items() if rows}
 
 
 def _is_inside(time_s: float, span: tuple[float, float]) -> bool:

@@ -7,14 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from prospect_core.data.dataset import Dataset
 from prospect_core.data.jsonl_index import LazyEpisodes
 from prospect_core.parallel.protocol import WorkerOptions
-from prospect_core.records import Knobs
+from prospect_core.records import ClockSettings, Knobs, ReplayProtocol
+from prospect_core.stream.clocked_replay import check_clock_protocol
 from prospect_core.util.console import format_count
-from prospect_core.util.errors import DataError
+from prospect_core.util.errors import DataError, UserError
 from prospect_eval.models.base import Predictor, PredictorOptions
 from prospect_eval.models.baselines.procedure_baselines import require_procedure_baselines
 from prospect_eval.models.registry import is_registered_baseline, open_registered_predictor
@@ -58,6 +59,8 @@ class EvaluationOptions:
             leave out their episodes. None means ``fail`` for published benchmarks, except for
             baselines, which look at no picture; for other datasets each such episode fails by
             itself.
+        clock: ``replay``, ``simulated`` or ``live``; None for the clock of the protocol.
+        timing: Settings of the clocks ``simulated`` and ``live``; None for those of the protocol.
     """
 
     ckpt: str
@@ -74,6 +77,8 @@ class EvaluationOptions:
     latency_episodes: int | None = None
     protocol: str | None = None
     on_missing: str | None = None
+    clock: Literal["replay", "simulated", "live"] | None = None
+    timing: ClockSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -118,11 +123,16 @@ def prepare_evaluation(options: EvaluationOptions, progress: Progress = lambda n
     )
     missing = _missing_videos(_on_missing(options, suite, dataset, split), dataset, split)
     episodes = select_run_episodes(dataset, split, options.limit, missing)
-    protocol = suite.protocol(options.protocol)
+    protocol = _choose_clock(suite.protocol(options.protocol), options)
     asked = replace(options.predictor, strategy=options.strategy or suite.strategies[0], protocol=protocol)
     # the teacher-forced and latency passes need the model in this process
     here = options.workers is None or options.teacher_forced or options.latency_episodes is not None
     predictor = open_registered_predictor(options.ckpt, dataset, episodes, replace(asked, distributed=not here))
+    if predictor.knobs.rules.clock != (protocol or ReplayProtocol()).clock:
+        raise UserError(
+            f"--ckpt {options.ckpt}: this adapter ignores the protocol, so its clock {protocol.clock if protocol else 'replay'} would have no effect;"
+            " its knobs must hold the protocol of the options"
+        )
     config = RunConfig(
         model=options.ckpt,
         model_digest=predictor.digest,
@@ -153,6 +163,25 @@ def _on_missing(options: EvaluationOptions, suite: Suite, dataset: Dataset, spli
             format_count(len(missing), "video"),
         )
     return None
+
+
+def _choose_clock(protocol: ReplayProtocol | None, options: EvaluationOptions) -> ReplayProtocol | None:
+    """Return the protocol with the clock of the options; None for autonomous replay.
+
+    Raises:
+        UserError: The protocol does not allow the clock, or workers would share a live clock.
+    """
+    clock = options.clock or (protocol.clock if protocol else "replay")
+    if clock == "replay":
+        if options.timing is not None:
+            raise UserError("--clock replay has no latency and no busy frames; choose --clock simulated or live")
+        return protocol and replace(protocol, clock="replay", timing=None)
+    rules = replace(protocol or ReplayProtocol(), clock=clock)
+    rules = replace(rules, timing=options.timing or rules.timing or ClockSettings())
+    check_clock_protocol(rules)
+    if clock == "live" and options.workers is not None:
+        raise UserError("--clock live replays one episode at a time, so that others do not slow it; remove --workers")
+    return rules
 
 
 def _missing_videos(on_missing: str | None, dataset: Dataset, split: str) -> tuple[str, ...]:
@@ -227,4 +256,5 @@ def _run_name(ckpt: str, data: str, knobs: Knobs) -> str:
         parts.append(knobs.dtype)
     if knobs.protocol is not None:
         parts += [knobs.rules.initiative, *(["gold"] if knobs.rules.history == "gold" else [])]
+        parts += [] if knobs.rules.clock == "replay" else [knobs.rules.clock]
     return "-".join(parts)

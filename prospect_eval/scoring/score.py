@@ -195,6 +195,23 @@ def note_score_reference_wordings(tables: Sequence[Table]) -> None:
         entry["signature"] = entry["signature"].replace("nrefs:1,", "nrefs:var,")
 
 
+def note_score_clock(metrics: dict[str, Any], clock: str) -> None:
+    """Name the clock of a run in the signatures of its values: ``clock:simulated``.
+
+    Values under the clock ``replay`` keep their signatures.
+
+    Args:
+        metrics: Contents of ``metrics.json``, which are changed.
+        clock: Clock of the run's protocol.
+    """
+    if clock == "replay":
+        return
+    tables = [metrics["metrics"], *(table for by in metrics["splits"].values() for table in by.values())]
+    for entry in (entry for table in tables for entry in table.values()):
+        if "signature" in entry:
+            entry["signature"] += f"|clock:{clock}"
+
+
 def score_confusion_table(counts: VideoCounts) -> list[list[int]]:
     """Return the numbers of (frame, step) pairs by [reference state][predicted state]."""
     total = counts.table.sum(0) if counts.videos else np.zeros(9)

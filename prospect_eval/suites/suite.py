@@ -10,7 +10,7 @@ given by its path.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -111,7 +111,7 @@ def read_protocol_switches(text: str, known: Iterable[str] = ()) -> ReplayProtoc
         return TypeAdapter(ReplayProtocol).validate_python(switches)
     except ValidationError as error:
         names = f"one of {', '.join(known)}, or " if known else ""
-        allowed = ", ".join(field.name for field in fields(ReplayProtocol))
+        allowed = ", ".join(field.name for field in fields(ReplayProtocol) if field.name != "timing")
         raise UserError(
             f"--protocol {text}: {error.errors(include_url=False)[0]['msg']}; give {names}SWITCH=VALUE,... with switches"
             f" {allowed}"
@@ -310,7 +310,8 @@ def open_suite_source(
     if data is not None and opened.benchmark:
         from prospect_eval.suites.benchmark_dataset import open_benchmark_dataset
 
-        rules = opened.protocol(protocol) or ReplayProtocol()
+        # the clock changes the replay, not the episodes
+        rules = replace(opened.protocol(protocol) or ReplayProtocol(), clock="replay", timing=None)
         made = open_benchmark_dataset(opened.benchmark, data, rules, opened.fps)
         return str(made.root), made
     if (data is None) == (own is None):

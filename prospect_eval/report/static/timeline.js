@@ -165,6 +165,7 @@ class Timeline {
     if (this.sheet) this.pictures(inside, tops.pictures);
     if (e.polls) this.polls(inside, tops.polls);
     if ("mistakes" in tops) this.mistakes(inside, tops.mistakes);
+    this.dropped(inside, tops.turns);
     this.intervals(inside, tops.turns);
     this.turns(inside, tops.turns);
     if (this.speaking.length) this.probs(inside, tops.probs);
@@ -261,6 +262,21 @@ class Timeline {
     }
     for (const [frame, text, hit] of e.predicted_mistakes ?? []) {
       g.append(this.mark(this.x(frame / e.fps), top + 26, hit ? "good" : "redundant", `${clock(frame / e.fps)}, predicted mistake (${hit ? "in a span" : "false alarm"}): ${text}`));
+    }
+  }
+
+  // under a clock: frames that the model did not see behind all turns; from decision over start to end of speech behind the predicted ones
+  dropped(g, top) {
+    const e = this.episode;
+    const bar = (from, to, y, height, kind, words) => g.append(svg("rect", { x: this.x(from), y, width: Math.max(1, this.x(to) - this.x(from)), height, class: kind }, svg("title", {}, words)));
+    for (const [first, last] of e.dropped ?? []) {
+      const count = last - first + 1;
+      bar(first / e.fps, (last + 1) / e.fps, top - 2, 72, "dropped", `${clock(first / e.fps)}: ${count} ${count > 1 ? "frames" : "frame"} dropped, because the model was busy`);
+    }
+    for (const [decided, from, to, heard, words, text] of e.delays ?? []) {
+      const cut = heard === null ? "" : `, interrupted by the user after ${heard} of ${words} words`;
+      bar(decided / e.fps, from, top + 69, 4, "computing", `decided at ${clock(decided / e.fps)}, speech starts at ${clock(from)}: ${text}`);
+      bar(from, to, top + 69, 4, heard === null ? "speech" : "speech-cut", `spoken from ${clock(from)} to ${clock(to)}${cut}: ${text}`);
     }
   }
 
