@@ -36,8 +36,9 @@ class SweepSetting:
         ckpt: The checkpoint.
         strategy: The context strategy.
         budget: Token budget; None without one.
-        knob: The threshold that changes (``speaking`` or ``update``); empty if none does.
-        threshold: Its value.
+        knob: The threshold that changes (``speaking`` or ``update``), or ``latency`` for a run under
+            the clock ``simulated``; empty for none.
+        threshold: Value of the threshold, or milliseconds per frame.
         at_the_floor: Whether the budget is the smallest possible one.
     """
 
@@ -66,7 +67,7 @@ class Grid:
         ckpts: Checkpoints.
         strategies: Context strategies.
         budgets: Token budgets; values up to 1 are shares of the peak of ``none``.
-        thresholds: Values of each threshold.
+        thresholds: Values of each threshold, and of the latency in ms per frame.
     """
 
     ckpts: tuple[str, ...]
@@ -90,6 +91,11 @@ class Grid:
         names = [sweep_checkpoint_folder(ckpt) for ckpt in self.ckpts]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise UserError(f"--ckpt: two are called {twice[0]}, and would share a folder; rename one")
+
+
+def describe_sweep_knob(knob: str) -> str:
+    """Return the name of a setting that changes along a curve."""
+    return "latency in ms per frame" if knob == "latency" else f"{knob} threshold"
 
 
 def sweep_checkpoint_folder(ckpt: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from prospect_core.data.jsonl_index import LazyEpisodes
 from prospect_core.util.console import format_count, format_duration
 from prospect_core.util.errors import DataError
-from prospect_eval.analysis.sweep import UNLIMITED, Grid, sweep_checkpoint_folder
+from prospect_eval.analysis.sweep import UNLIMITED, Grid, describe_sweep_knob, sweep_checkpoint_folder
 from prospect_eval.models.base import Predictor
 from prospect_eval.runs.folder import run_folder_record_path
 
@@ -44,7 +44,7 @@ def dry_run_sweep(root: Path, grid: Grid, predictor: Predictor, episodes: LazyEp
     frames = [clip.end_frame - clip.start_frame for clip in clips]
     lines = [
         f"{format_count(runs, 'run')} of {format_count(len(clips), 'episode')}: {', '.join(map(sweep_checkpoint_folder, grid.ckpts))}; {', '.join(contexts)}",
-        *(f"each also at {knob} thresholds {', '.join(f'{v:g}' for v in values)}" for knob, values in moved.items()),
+        *(f"each also at {_plural(knob)} {', '.join(f'{v:g}' for v in values)}" for knob, values in moved.items()),
         f"output: {root} ({there} of the runs are done)",
     ]
     if runs > there:
@@ -52,6 +52,10 @@ def dry_run_sweep(root: Path, grid: Grid, predictor: Predictor, episodes: LazyEp
         seconds = _seconds_a_frame(predictor, episodes, shortest, frames[shortest]) * sum(frames) * (runs - there)
         lines.append(_estimate(seconds))
     return lines
+
+
+def _plural(knob: str) -> str:
+    return describe_sweep_knob(knob) if knob == "latency" else f"{knob} thresholds"
 
 
 def _estimate(seconds: float) -> str:

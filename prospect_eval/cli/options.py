@@ -86,6 +86,22 @@ class Thresholds(Numbers):
         return found
 
 
+class Milliseconds(Numbers):
+    """Numbers of 0 or more, separated by commas."""
+
+    name = "MS,..."
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> list[float]:
+        """Return the numbers; any other value is a usage error."""
+        try:
+            found = [float(part) for part in str(value).split(",")]
+        except ValueError:
+            found = []
+        if not found or not all(math.isfinite(number) and number >= 0 for number in found):
+            self.fail(f"{value!r}: give milliseconds of 0 or more, separated by commas, such as 0,100", param, ctx)
+        return found
+
+
 class WindowParameter(Sides):
     """A matching window: seconds late and early, or ``auto`` for the dataset's own."""
 

@@ -13,7 +13,7 @@ import click
 
 from prospect_core.util.console import print_line, progress_bars
 from prospect_core.util.errors import DataError, UserError
-from prospect_eval.cli.options import Budgets, Thresholds, add_data_options
+from prospect_eval.cli.options import Budgets, Milliseconds, Thresholds, add_data_options
 from prospect_eval.cli.tables import print_pareto_front_table, print_threshold_curves_table
 
 if TYPE_CHECKING:
@@ -40,6 +40,11 @@ TEST_DATA_NOTE = "note: these curves use test data; choose thresholds on validat
 @click.option("--speaking", type=Thresholds(), help="Speaking thresholds to replay or evaluate, such as 0.3,0.5.")
 @click.option("--update", type=Thresholds(), help="Update thresholds to replay or evaluate, such as 0.3,0.5.")
 @click.option(
+    "--latency-ms",
+    type=Milliseconds(),
+    help="Also replay with --clock simulated at these ms per frame, such as 0,100,1000.",
+)
+@click.option(
     "--quality",
     default="dst_head_jga",
     show_default=True,
@@ -48,13 +53,13 @@ TEST_DATA_NOTE = "note: these curves use test data; choose thresholds on validat
 @click.option("--dry-run", is_flag=True, help="Print the planned runs and the estimated time, then exit.")
 @click.option("--output", type=click.Path(path_type=Path), help="Folder of the runs [default: runs/sweep-CKPT].")
 def sweep_command(folder: Path | None, ckpt: tuple[str, ...], dry_run: bool, **given: Any) -> None:
-    """Replay a checkpoint under several strategies, budgets and thresholds.
+    """Replay a checkpoint under several strategies, budgets, thresholds and latencies.
 
     Writes a run folder for each setting, and sweep.json and report.html for all. With a RUN instead of --ckpt: evaluate other thresholds on its stored probabilities (open loop, without replaying the
     model) and write thresholds.json to the run folder.
     """
     if not ckpt:
-        replays = ("closed_loop", "data", "suite", "split", "limit", "output", "strategies", "budgets")
+        replays = ("closed_loop", "data", "suite", "split", "limit", "output", "strategies", "budgets", "latency_ms")
         if folder is None or dry_run or any(given[name] for name in replays):
             raise UserError(
                 "sweep without --ckpt reads the stored probabilities of a RUN; give a run folder and no options but"
@@ -76,9 +81,10 @@ def _closed_loop(ckpt: tuple[str, ...], dry_run: bool, given: dict[str, Any]) ->
     chosen = open_checked_suite(given["suite"])
     speaking, update = given["speaking"], given["update"]
     moved = {"speaking": speaking or (CLOSED if given["closed_loop"] and not update else []), "update": update or []}
+    slow = {"latency": given["latency_ms"]} if given["latency_ms"] else {}
     strategies = given["strategies"]
     names = tuple(dict.fromkeys(strategies.split(","))) if strategies else chosen.strategies
-    grid = Grid(ckpt, names, tuple(given["budgets"] or chosen.budgets), moved)
+    grid = Grid(ckpt, names, tuple(given["budgets"] or chosen.budgets), moved | slow)
     split = given["split"] or ("val" if any(moved.values()) else chosen.split)
     if split.startswith("test") and any(moved.values()):
         print_line(TEST_DATA_NOTE, err=True)
@@ -112,6 +118,7 @@ def _say_plan(root: Path, grid: Grid, options: EvaluationOptions) -> None:
 
 
 def _replay_grid(root: Path, grid: Grid, options: EvaluationOptions, quality: str) -> dict[str, Any]:
+    from prospect_core.records import ClockSettings, LatencyModel
     from prospect_eval.analysis.sweep import run_sweep
     from prospect_eval.api import score_run
     from prospect_eval.runs.evaluation import prepare_evaluation, replay_evaluation
@@ -131,6 +138,9 @@ def _replay_grid(root: Path, grid: Grid, options: EvaluationOptions, quality: st
             update_threshold=setting.threshold if setting.knob == "update" else None,
         )
         asked = replace(options, ckpt=setting.ckpt, strategy=setting.strategy, predictor=predictor, output=folder)
+        if setting.knob == "latency" and setting.threshold is not None:
+            timing = ClockSettings(latency=LatencyModel(frame_ms=setting.threshold))
+            asked = replace(asked, clock="simulated", timing=timing)
         with progress_bars() as advance:
             evaluation = prepare_evaluation(asked, advance)
             with hold_run_folder(folder):

@@ -116,16 +116,17 @@ def print_threshold_curves_table(result: dict[str, Any], rows: int = 12) -> None
     """
     from rich.table import Table
 
+    from prospect_eval.analysis.sweep import describe_sweep_knob
     from prospect_eval.report.page import format_page_interval, format_page_number
 
     for knob, points in result["curves"].items():
         if not points:
             continue
         of = f"{result['of']}: " if "of" in result else ""
-        table = Table(title=f"{of}{knob} threshold, {result['loop']} loop")
+        table = Table(title=f"{of}{describe_sweep_knob(knob)}, {result['loop']} loop")
         closed = result["loop"] == "closed"
         names = list(points[0]["metrics"]) if closed else ["f1", "precision", "recall"]
-        for column in ("threshold", *names):
+        for column in ("ms" if knob == "latency" else "threshold", *names):
             table.add_column(column if closed else {"f1": "event F1@1s"}.get(column, column), justify="right")
         best = max(range(len(points)), key=lambda k: -1.0 if closed else points[k]["f1"] or 0.0)
         step = -(-len(points) // rows)
@@ -142,7 +143,8 @@ def print_threshold_curves_table(result: dict[str, Any], rows: int = 12) -> None
                     f"{format_page_number(point['f1'])} {format_page_interval(point['ci95'])}",
                     *map(format_page_number, (point["precision"], point["recall"])),
                 ]
-            table.add_row(f"{point['threshold']:.2f}", *cells)
+            value = point["threshold"]
+            table.add_row(f"{value:g}" if knob == "latency" else f"{value:.2f}", *cells)
         make_console(unseen=190).print(table)
 
 

@@ -3,7 +3,10 @@
 
 const charts = document.getElementById("charts");
 if (DATA.pareto_front.points.length > 1) frontChart(charts, DATA.pareto_front);
-for (const [of, curves] of Object.entries(DATA.curves)) for (const [knob, points] of Object.entries(curves)) closedCurves(charts, `${of}: ${knob} threshold`, points);
+for (const [of, curves] of Object.entries(DATA.curves)) for (const [knob, points] of Object.entries(curves)) {
+  const slow = knob === "latency";
+  closedCurves(charts, slow ? `${of}: latency` : `${of}: ${knob} threshold`, points, slow);
+}
 
 const best = new Set(DATA.pareto_front.points.filter((p) => p.on_front).map((p) => p.run));
 const points = new Map(DATA.pareto_front.points.map((p) => [p.run, p]));

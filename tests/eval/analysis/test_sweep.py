@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import click
 import pytest
 
+from prospect_core.records import EpisodeRecord, Knobs, PredictedUtterance
 from prospect_core.util.errors import UserError
-from prospect_eval.analysis.sweep import Grid, SweepSetting, run_sweep
+from prospect_eval.analysis.clock_agreement import compute_clock_agreement
+from prospect_eval.analysis.sweep import Grid, SweepSetting, describe_sweep_knob, run_sweep
 from prospect_eval.cli.commands import prospect_eval
 from prospect_eval.cli.options import Budgets
 from prospect_eval.runs.folder import read_run_folder_records
 from prospect_eval.runs.schemas import COUNTS_SCHEMA
+from tests.helpers.run_folders import numbered_episode
 
 
 def evaluate(*args):
@@ -149,3 +153,21 @@ def test_sweep_command_replays_each_setting_and_resumes(checkpoint, short_world,
     assert (gone / "DONE.json").is_file()
     assert json.loads((out / "sweep.json").read_text()) == stored
     assert evaluate(*given, "--closed-loop", out) == 2
+
+
+def test_sweep_setting_latency_names_folder_and_curve():
+    setting = SweepSetting("ckpt", knob="latency", threshold=1000.0)
+    assert setting.folder() == "none/latency-1000.00"
+    assert describe_sweep_knob("latency") == "latency in ms per frame"
+    assert describe_sweep_knob("update") == "update threshold"
+
+
+def test_clock_agreement_counts_common_decisions():
+    """Of three different decisions one is common; frames of decision count, not those of speech."""
+    episode = numbered_episode(1)
+    make = partial(EpisodeRecord, 1, "x", Knobs(), episode)
+    early = make(utterances=(PredictedUtterance(1, "Go on."), PredictedUtterance(3, "Stop.")))
+    late = make(utterances=(PredictedUtterance(2, "Go on.", decided=1), PredictedUtterance(4, "Stop.")))
+    assert compute_clock_agreement([early], [late]) == pytest.approx(1 / 3)
+    assert compute_clock_agreement([early], [early]) == 1.0
+    assert compute_clock_agreement([make()], [make()]) == 1.0
