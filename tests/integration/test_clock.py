@@ -14,7 +14,6 @@ from prospect_eval.diagnostics.latency_model import read_latency_model
 from prospect_eval.runs.evaluation import EvaluationOptions, prepare_evaluation, replay_evaluation
 from prospect_eval.runs.folder import read_run_folder_config, read_run_folder_records
 from tests.helpers.commands import evaluate
-from tests.helpers.run_folders import numbered_episode, store_run
 
 pytestmark = pytest.mark.integration
 
@@ -99,16 +98,6 @@ def test_run_command_contradicting_clock_options_are_refused(options, message, w
     code = evaluate("run", "--ckpt", "baseline:silent", "--data", world.root, "--output", tmp_path / "run", *options)
     assert code == 2
     assert message in capsys.readouterr().err
-
-
-def test_latency_model_of_run_without_measurements_is_refused(tmp_path):
-    from prospect_core.util.errors import DataError
-    from prospect_eval.models.baselines.trivial import make_trivial_baseline_record
-
-    folder = store_run(tmp_path / "run", [make_trivial_baseline_record("x", numbered_episode(1), [], [])])
-    (folder / "timings.json").write_text('{"schema": 1, "episodes": {}}')
-    with pytest.raises(DataError, match="has no measured latencies"):
-        read_latency_model(str(folder))
 
 
 def test_protocol_describe_names_clock():
