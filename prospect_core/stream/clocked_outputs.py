@@ -97,6 +97,7 @@ def _output_on_frame(
     """
     states, utterance = effective
     cache = own or before
+    reported = [step.output.mistake for step in ended if step.output.mistake]
     return StepOutput(
         frame,
         _highest(before.speaking_prob, [step.output.speaking_prob for step in ended]),
@@ -109,6 +110,8 @@ def _output_on_frame(
         cache_bytes=cache.cache_bytes,
         compression=replace(own.compression, frame=frame) if own and own.compression else None,
         compression_seconds=own.compression_seconds if own else 0.0,
+        mistake_prob=_highest(before.mistake_prob, [step.output.mistake_prob for step in ended]),
+        mistake=replace(reported[0], frame=frame) if reported else None,
     )
 
 

@@ -13,6 +13,7 @@ from prospect_core.records import (
     ClockSettings,
     EpisodeTiming,
     Knobs,
+    PredictedMistake,
     PredictedUtterance,
     ReplayProtocol,
     digest_records,
@@ -98,6 +99,22 @@ def test_transition_takes_effect_when_step_ends():
     record, _ = clocked(model, short_video(10), simulated(frame=FRAMES_2_5))
     assert [(t.decided, t.frame) for t in record.transitions] == [(2, 5)]
     assert [state.states for _, state in record.tracked_states()] == [("not_started",), ("in_progress",)]
+
+
+class ReportingStream(ScriptedStream):
+    """Reports a mistake on the second frame that it sees."""
+
+    def step(self, frame, user_text=None):
+        output = super().step(frame, user_text)
+        second = len(self.shown) == 2
+        report = PredictedMistake(output.frame, "S1") if second else None
+        return replace(output, mistake_prob=0.9 if second else 0.1, mistake=report)
+
+
+def test_mistake_report_takes_effect_when_step_ends():
+    record, _ = clocked(ReportingStream(), short_video(10), simulated(frame=FRAMES_2_5))
+    assert record.mistakes == (PredictedMistake(5, "S1"),)
+    assert record.mistake_prob == (0, 0, 0.1, 0, 0, 0.9, 0, 0.1, 0, 0)
 
 
 def test_probabilities_are_zero_on_frames_without_step_end():
