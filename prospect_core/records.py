@@ -11,7 +11,7 @@ import hashlib
 import json
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from typing import ClassVar, Literal
 
 from prospect_core.timeline import Change, DialogState, Episode, TimelineError
@@ -474,6 +474,35 @@ class StepTime:
 
 
 @dataclass(frozen=True)
+class ServerUsage:
+    """Requests of an episode to a server, with the tokens that the server counted.
+
+    Attributes:
+        requests: Requests that the server answered now.
+        reused: Requests whose reply was stored by an earlier attempt of the run. Their tokens count
+            here too.
+        retries: Further requests because the server was busy or the connection was lost.
+        prompt_tokens: Tokens of the requests.
+        cached_tokens: Those of them that the server took from its prefix cache.
+        completion_tokens: Tokens of the replies.
+        cost: Price, in the server's unit; 0 if the server names none.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
+    requests: int = 0
+    reused: int = 0
+    retries: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float = 0.0
+
+    def __add__(self, other: ServerUsage) -> ServerUsage:
+        """Return the sums of both."""
+        return ServerUsage(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+
+@dataclass(frozen=True)
 class EpisodeTiming:
     """Times of a replay, which vary from run to run.
 
@@ -484,6 +513,7 @@ class EpisodeTiming:
         compression_seconds: Seconds of each compression.
         physical_peak_tokens: Most tokens in the cache, including speculative ones; None if unknown.
         steps: Times of each step under the clock ``live``; empty under the others.
+        server: Requests to a server; None without one.
     """
 
     __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
@@ -493,6 +523,7 @@ class EpisodeTiming:
     compression_seconds: tuple[float, ...] = ()
     physical_peak_tokens: int | None = None
     steps: tuple[StepTime, ...] = ()
+    server: ServerUsage | None = None
 
 
 @dataclass(frozen=True)

@@ -112,6 +112,7 @@ def replay_episode(
         tuple(s.compression_seconds for s in steps if s.compression),
         peak,
         clocked.steps if clocked else (),
+        getattr(model, "server_usage", None),
     )
     return record, timing
 
@@ -188,8 +189,13 @@ def _sound(step: StepOutput, episode: Episode) -> StepOutput:
 
 
 def _known(values: Iterable[S | None], written: Callable[[S], T]) -> tuple[T, ...]:
-    """Return one entry per frame; none if the model does not provide the value."""
-    return tuple(written(value) for value in values if value is not None)
+    """Return one entry per frame; none if the model does not provide the value on every frame."""
+    out: list[T] = []
+    for value in values:
+        if value is None:
+            return ()
+        out.append(written(value))
+    return tuple(out)
 
 
 def _rounded(probability: float) -> float:

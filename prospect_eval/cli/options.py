@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from prospect_core.stream import STREAMS
 from prospect_core.util.console import Number, dtype_option, progress_bar
 from prospect_eval.matching.settings import DISTANCE_FACTOR, DISTANCE_POWER, GOOD_SIMILARITY
 
@@ -63,6 +64,47 @@ def add_endpoint_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--request-option", "request_options", multiple=True, metavar="KEY=VALUE", callback=_request_options,
                 help="Parameter of each request, such as max_tokens=2048; KEY=null removes one. Repeatable.",
+            ),
+        )
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def add_served_model_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of endpoint:MODEL and hf:NAME to a command that replays."""
+    for option in reversed(
+        (
+            click.option(
+                "--streams", type=click.IntRange(min=1), default=STREAMS, show_default=True,
+                help="Maximum number of episodes replayed in parallel; does not change results.",
+            ),
+            click.option(
+                "--endpoint", metavar="URL",
+                help="Address of the API of endpoint:MODEL, such as http://127.0.0.1:8000/v1.",
+            ),
+            add_endpoint_options,
+            click.option(
+                "--frames-shown", type=click.IntRange(min=1), metavar="N",
+                help="Maximum number of frames per request to hf:NAME [default: all] or endpoint:MODEL [default: 32].",
+            ),
+            click.option(
+                "--frames-dropped", type=click.IntRange(min=1), metavar="N",
+                help="Number of oldest frames removed together when there are more"
+                " [default: half for endpoint:MODEL, 1 for hf:NAME].",
+            ),
+            click.option(
+                "--picture-size", type=click.IntRange(min=16), metavar="PIXELS",
+                help="Longest side of the pictures for endpoint:MODEL [default: 384].",
+            ),
+            click.option(
+                "--picture-type", type=click.Choice(["jpeg", "png"]), default="jpeg", show_default=True,
+                help="File format of the pictures for endpoint:MODEL.",
+            ),
+            click.option(
+                "--chat-encoding", metavar="NAME",
+                help="Chat format of endpoint:MODEL: smolvlm2, qwen_vl, llava_onevision, internvl or generic"
+                " [default: by the model's name].",
             ),
         )
     ):  # fmt: skip

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from prospect_core.cli.worker_options import worker_options
-from prospect_core.stream import STREAMS
 from prospect_core.util.console import Number, format_count, json_option, print_line, progress_bar, progress_bars
 from prospect_core.util.errors import DataError, UserError
 from prospect_eval.cli.clock_options import add_clock_options, take_clock_settings
 from prospect_eval.cli.official_tables import print_missing_videos
 from prospect_eval.cli.options import (
     add_data_options,
-    add_endpoint_options,
+    add_served_model_options,
     open_source_from_options,
     take_predictor_options,
 )
@@ -66,25 +65,9 @@ if TYPE_CHECKING:
     type=click.Choice(["fail", "skip"]),
     help="When videos are missing: list them and stop, or run the others [default: fail for published benchmarks; baselines need no video].",
 )
-@click.option(
-    "--streams",
-    type=click.IntRange(min=1),
-    default=STREAMS,
-    show_default=True,
-    help="Number of episodes replayed in parallel; does not change results.",
-)
 @click.option("--features", metavar="STORE", help="Output of `prospect data features`: a folder or s3://bucket/path.")
 @worker_options
-@click.option(
-    "--endpoint", metavar="URL", help="Address of the API of endpoint:MODEL, such as http://127.0.0.1:8000/v1."
-)
-@add_endpoint_options
-@click.option(
-    "--frames-shown",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Number of newest frames per request to hf:NAME [default: all] or endpoint:MODEL [default: 16].",
-)
+@add_served_model_options
 @click.option("--teacher-forced", is_flag=True, help="Also run a diagnostic pass over the reference's own context.")
 @click.option(
     "--latency",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from prospect_core.checkpoints.folders import choose_checkpoint_folder_dtype
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 Prediction = tuple[Episode, tuple[EpisodeRecord, EpisodeTiming] | DataError]
 
 
+#: file formats of pictures for an endpoint
+PictureType = Literal["jpeg", "png"]
 #: replays episodes and yields each one when it ends
 Predict = Callable[[Sequence[Episode]], Iterator[Prediction]]
 
@@ -37,6 +40,8 @@ class Predictor:
         latency: Latency measurement over an episode; None for models without it.
         least_budget: Smallest token budget that all given episodes allow under the strategy of the
             knobs; None for models without a budget.
+        use_folder: Gives the predictor the run folder, for files that a continued run uses again;
+            None if it writes none.
     """
 
     name: str
@@ -47,6 +52,7 @@ class Predictor:
     forced: Callable[[Episode], list[TeacherForcedTurn]] | None = None
     latency: Callable[[Episode], EpisodeLatency] | None = None
     least_budget: Callable[[Sequence[Episode]], int] | None = None
+    use_folder: Callable[[Path], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -67,8 +73,17 @@ class PredictorOptions:
         key_variable: Environment variable with the key of the endpoint.
         features: Folder of precomputed features (`prospect data features`); None to encode the
             pictures.
-        frames_shown: Number of newest pictures in the context of a chat model; None for the default
+        frames_shown: Maximum number of pictures in the context of a chat model; None for the default
             of its adapter.
+        frames_dropped: Number of oldest pictures that are removed together when there are more; None
+            for the default of its adapter.
+        picture_size: Longest side of the pictures that an endpoint gets, in pixels; None for the
+            default.
+        picture_type: File format of these pictures.
+        chat_encoding: Name of the encoding of a stream as a chat for an endpoint; None to choose by
+            the model's name.
+        response_folder: Folder of the replies of an endpoint, which runs can share; None for the
+            run folder.
         dtype: Data type of the computation; ``auto`` for the fastest one that the device supports.
         request_options: Parameters of the requests to the endpoint; None removes a parameter.
         protocol: Rules of the replay; None for the autonomous protocol.
@@ -87,6 +102,11 @@ class PredictorOptions:
     key_variable: str = "OPENAI_API_KEY"
     features: str | None = None
     frames_shown: int | None = None
+    frames_dropped: int | None = None
+    picture_size: int | None = None
+    picture_type: PictureType = "jpeg"
+    chat_encoding: str | None = None
+    response_folder: Path | None = None
     dtype: AskedDtype = "float32"
     request_options: Mapping[str, Any] = field(default_factory=dict)
     protocol: ReplayProtocol | None = None
@@ -118,8 +138,9 @@ class PredictorOptions:
         return "the command line" if given else thresholds_data or "never chosen"
 
     def frames_digest(self) -> str:
-        """Return the part of a digest that separates models with different ``frames_shown``."""
-        return "" if self.frames_shown is None else f" {self.frames_shown} frames shown"
+        """Return the part of a digest that separates models with different ``frames_shown`` or ``frames_dropped``."""
+        shown = "" if self.frames_shown is None else f" {self.frames_shown} frames shown"
+        return shown if self.frames_dropped is None else f"{shown} {self.frames_dropped} frames dropped"
 
     def refuse(self, ckpt: str, what: str, thresholds: bool = False, device: bool = False) -> None:
         """Refuse options that a model would ignore.

@@ -20,16 +20,13 @@ from prospect_core.records import PredictedTransition, PredictedUtterance, Refus
 from prospect_core.stream.polling import Answer, StreamRules, format_poll_question
 from prospect_core.stream.step_output import StepOutput
 from prospect_core.timeline import CHANGE_RULES, Change, DialogState, Task
+from prospect_eval.models.chat_encoding import CHAT_ENCODINGS, SILENT, ChatEncoding
+from prospect_eval.models.chat_history import ChatHistory
 
-SILENT = "SILENT"
-#: text in place of removed pictures
-NOT_SHOWN = "(frames that are not shown any more)"
 #: a change of a step in the canonical form of DST updates
 _CHANGE = re.compile(r"(?:\[DST\]\s*)?\b(\w+)\s*->\s*(start|complete|reopen)\b\s*[;,.]?\s*")
 #: silence followed by an explanation
 _EXPLAINED = re.compile(rf"[\s\"'`*]*{SILENT}[\s\"'`*]*[.:;,!(–—-]")
-#: content of a chat message: {"type": "text", "text": str} or {"type": "image", "image": (H, W, 3) uint8, "seconds": float}
-Content = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -55,16 +52,26 @@ class ChatStream(ABC):
     """A `StreamModel` whose memory is its chat.
 
     Attributes:
-        frames_shown: Number of newest pictures in the chat; None for all. All text stays in the
+        frames_shown: Maximum number of pictures in the chat; None for all. All text stays in the
             chat.
+        frames_dropped: Number of oldest pictures that are removed together when there are more.
+        encoding: How frames and silent answers are written into the chat.
+        history: The chat.
         task: The task of the stream.
         fps: Frames per second.
         frame: Number of the next frame.
         state: The tracked state of the steps.
     """
 
-    def __init__(self, frames_shown: int | None) -> None:
+    def __init__(
+        self,
+        frames_shown: int | None,
+        frames_dropped: int = 1,
+        encoding: ChatEncoding = CHAT_ENCODINGS["smolvlm2"],
+    ) -> None:
         self.frames_shown = frames_shown
+        self.frames_dropped = frames_dropped
+        self.encoding = encoding
 
     @abstractmethod
     def answer(self, messages: list[dict[str, Any]]) -> ChatAnswer:
@@ -89,9 +96,16 @@ class ChatStream(ABC):
         """
         self.task, self.fps, self.frame, self.rules = task, fps, start_frame, StreamRules()
         self.state = state if state is not None else DialogState.initial(task)
-        self._chat: list[dict[str, Any]] = [
-            {"role": "system", "content": [chat_text_content(chat_instructions(task, self.state))]}
-        ]
+        instructions = chat_instructions(task, self.state)
+        self.history = ChatHistory(instructions, self.encoding, self.frames_shown, self.frames_dropped)
+
+    def encode_picture(self, frame: np.ndarray) -> Any:
+        """Return a picture in the form in which `answer` gets it.
+
+        Args:
+            frame: (H, W, 3) uint8 picture.
+        """
+        return frame
 
     def step(self, frame: np.ndarray, user_text: str | None = None) -> StepOutput:
         """Process one frame.
@@ -104,20 +118,14 @@ class ChatStream(ABC):
             The decisions at this frame.
         """
         begin = time.perf_counter()
-        if self._chat[-1]["role"] != "user":
-            self._chat.append({"role": "user", "content": []})
-        shown: Content = self._chat[-1]["content"]
-        if user_text:
-            shown.append(chat_text_content(f'The user says: "{user_text}"'))
-        shown.append({"type": "image", "image": frame, "seconds": self.frame / self.fps})
-        self._forget()
+        self.history.add_frame(self.encode_picture(frame), self.frame / self.fps, user_text)
         answer = self.answer(self.messages()) if self.rules.speaks else ChatAnswer("")
         said, changes = read_chat_answer(answer.text)
         transitions, refusals = self._apply(changes)
         reply = said if self.rules.gold_replies is None else self.rules.gold_reply(self.frame)
         written = " ".join([*(f"{t.step}->{t.change}" for t in transitions), *([reply] if reply else [])])
-        if written:
-            self._chat.append({"role": "assistant", "content": [chat_text_content(written)]})
+        if written or self.rules.speaks:
+            self.history.add_answer(written)
         number = self.frame
         self.frame += 1
         return StepOutput(
@@ -142,37 +150,24 @@ class ChatStream(ABC):
             max_tokens: Ignored, because a chat model has its own limit.
             keep: Whether question and answer stay in the chat.
         """
-        asked = chat_text_content(format_poll_question(question, choices))
-        before = self._chat
-        if before[-1]["role"] == "user":
-            chat = [*before[:-1], {"role": "user", "content": [*before[-1]["content"], asked]}]
-        else:
-            chat = [*before, {"role": "user", "content": [asked]}]
-        self._chat = chat
-        try:
-            answer = self.answer(self.messages())
-        finally:
-            self._chat = before
+        asked = format_poll_question(question, choices)
+        answer = self.answer_question(self.messages(asked))
         text = answer.text.strip()
         if keep:
-            self._chat = [*chat, {"role": "assistant", "content": [chat_text_content(text or SILENT)]}]
+            self.history.add_exchange(asked, text)
         return Answer(text, answer.tokens, answer.cut)
 
-    def messages(self) -> list[dict[str, Any]]:
-        """Return the chat as the model gets it, with the time of each picture."""
-        return [{**message, "content": _with_times(message["content"])} for message in self._chat]
+    def answer_question(self, messages: list[dict[str, Any]]) -> ChatAnswer:
+        """Return the answer to a chat that ends with the question of a poll."""
+        return self.answer(messages)
 
-    def _forget(self) -> None:
-        """Remove the pictures older than the newest ``frames_shown``."""
-        if self.frames_shown is None:
-            return
-        images = [(message, part) for message in self._chat for part in message["content"] if part["type"] == "image"]
-        for message, part in images[: max(0, len(images) - self.frames_shown)]:
-            # a message must not be empty: many chat templates require alternating user and
-            # assistant turns
-            message["content"] = [other for other in message["content"] if other is not part] or [
-                chat_text_content(NOT_SHOWN)
-            ]
+    def messages(self, question: str | None = None) -> list[dict[str, Any]]:
+        """Return the chat as the model gets it.
+
+        Args:
+            question: A question to add at the end.
+        """
+        return self.history.messages(question)
 
     def _apply(self, changes: list[tuple[str, Change]]) -> tuple[tuple[PredictedTransition, ...], tuple[Refusal, ...]]:
         accepted: list[PredictedTransition] = []
@@ -192,23 +187,6 @@ class ChatStream(ABC):
                 self.state = self.state.apply(step, change, self.frame / self.fps)
                 accepted.append(PredictedTransition(self.frame, step, change))
         return tuple(accepted), tuple(refused)
-
-
-def _with_times(content: Content) -> Content:
-    """Return content with the time before each picture, in the wording of SmolVLM2's video prompts."""
-    out: Content = []
-    for part in content:
-        if part["type"] == "image":
-            minutes, seconds = divmod(int(part["seconds"]), 60)
-            out.append(chat_text_content(f"\nFrame from {minutes:02d}:{seconds:02d}:"))
-            part = {"type": "image", "image": part["image"]}
-        out.append(part)
-    return out
-
-
-def chat_text_content(words: str) -> dict[str, Any]:
-    """Return a text as content of a chat message."""
-    return {"type": "text", "text": words}
 
 
 def chat_instructions(task: Task, state: DialogState) -> str:

@@ -9,12 +9,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from prospect_core.util.errors import DataError, UserError
-from prospect_core.util.json_io import parse_json
+from prospect_core.util.json_io import dump_json, load_json, parse_json
 from prospect_eval.models.chat_reply import NoReplyError, Reply, read_chat_reply
+from prospect_eval.models.chat_transport import ChatTransport
+from prospect_eval.models.event_loop import await_from_thread
+from prospect_eval.text.response_store import ResponseStore, response_key
 
 #: keys of a request that a user cannot set
 _FIXED = ("model", "messages", "stream", "n")
@@ -62,16 +65,19 @@ def read_chat_client_options(given: Sequence[str]) -> dict[str, Any]:
 
 @dataclass
 class Endpoint:
-    """One model at one address.
+    """One model at one address. Threads can share it.
 
     Attributes:
         url: Address of the API.
         model: Name of the model at that address.
         key_variable: Environment variable of the key. A local server needs none.
         timeout_s: Seconds to wait for a reply.
-        retries: Number of retries for busy servers and lost connections, with growing waits.
+        retries: Number of retries for busy servers and lost connections, with growing waits or
+            those that the server asks for.
         options: Parameters of every request. They add to or replace the caller's parameters. None
             leaves a parameter out.
+        most: Maximum number of concurrent requests.
+        store: Replies on disk; None to keep none.
 
     Raises:
         UserError: The address is not HTTP, or the package openai is not installed.
@@ -83,10 +89,14 @@ class Endpoint:
     timeout_s: float = 120.0
     retries: int = 4
     options: Mapping[str, Any] = field(default_factory=dict)
-    _client: Any = field(init=False, repr=False)
+    most: int = 64
+    store: ResponseStore | None = None
+    _transport: ChatTransport = field(init=False, repr=False)
     #: whether a request was accepted: a later refusal is not caused by the key, the model or an
     #: option
     _accepted: bool = field(init=False, default=False)
+    #: whether any reply had log-probabilities; None before the first
+    _told: bool | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         if not self.url.startswith(("http://", "https://")):
@@ -96,7 +106,13 @@ class Endpoint:
         except ImportError as error:
             raise UserError("an endpoint needs the package openai: `pip install 'prospect-suite[endpoint]'`") from error
         key = os.environ.get(self.key_variable) or "none"
-        self._client = openai.OpenAI(base_url=self.url, api_key=key, timeout=self.timeout_s, max_retries=self.retries)
+        client = openai.AsyncOpenAI(base_url=self.url, api_key=key, timeout=self.timeout_s, max_retries=0)
+        self._transport = ChatTransport(client, self.retries, self.most)
+
+    @property
+    def sends_probabilities(self) -> bool:
+        """Whether the server has sent log-probabilities, or was not asked yet."""
+        return self._told is not False
 
     def complete(self, messages: Sequence[dict[str, Any]], temperature: float, top_p: float, max_tokens: int) -> Reply:
         """Request one reply and remove the model's thinking from it.
@@ -114,7 +130,41 @@ class Endpoint:
             UserError: The endpoint refuses the key, the model or the parameters.
         """
         chosen = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
-        answer = self._ask(messages, chosen)
+        return self._reply(messages, self._parameters(chosen), probabilities=False)
+
+    def complete_greedily(
+        self, messages: Sequence[dict[str, Any]], max_tokens: int, probabilities: bool = True
+    ) -> Reply:
+        """Request the most likely reply, or return the one in the store.
+
+        Args:
+            messages: The chat.
+            max_tokens: Maximum number of tokens of the reply.
+            probabilities: Whether to ask for log-probabilities.
+
+        Raises:
+            DataError: As `complete`.
+            UserError: As `complete`.
+        """
+        parameters = self._parameters({"temperature": 0.0, "top_p": 1.0, "max_tokens": max_tokens})
+        if self.store is None:
+            return self._noted(self._reply(messages, parameters, probabilities), probabilities)
+        # without the number of likely tokens, which is unknown before the first reply
+        asked = {**parameters, "logprobs": probabilities}
+        key = response_key(self.url, self.model, asked, messages)
+        if (known := self.store.read(key)) is not None:
+            return self._noted(replace(load_json(Reply, known, "a stored reply"), reused=True), probabilities)
+        reply = self._reply(messages, parameters, probabilities)
+        self.store.write(key, dump_json(reply))
+        return self._noted(reply, probabilities)
+
+    def _noted(self, reply: Reply, probabilities: bool) -> Reply:
+        if probabilities:
+            self._told = bool(self._told) or bool(reply.tokens)
+        return reply
+
+    def _reply(self, messages: Sequence[dict[str, Any]], parameters: Mapping[str, Any], probabilities: bool) -> Reply:
+        answer, retries = self._ask(messages, parameters, probabilities)
         try:
             reply = read_chat_reply(answer)
         except NoReplyError as error:
@@ -125,20 +175,20 @@ class Endpoint:
             advice = _SHORTEN if _TOO_LONG.search(words) else "; run the command again later"
             raise DataError(f"{self.url}: {words}{advice}") from error
         self._accepted = True
-        return reply
+        return replace(reply, retries=retries)
 
     def _parameters(self, chosen: Mapping[str, Any]) -> dict[str, Any]:
         replaced = {other for one, other in _SAME if self.options.get(one) is not None and other not in self.options}
         whole = {**chosen, **self.options}
         return {key: value for key, value in whole.items() if value is not None and key not in replaced}
 
-    def _ask(self, messages: Sequence[dict[str, Any]], chosen: Mapping[str, Any]) -> Any:
+    def _ask(
+        self, messages: Sequence[dict[str, Any]], parameters: Mapping[str, Any], probabilities: bool
+    ) -> tuple[Any, int]:
         import openai
 
         try:
-            return self._client.chat.completions.create(
-                model=self.model, messages=list(messages), extra_body=self._parameters(chosen)
-            )
+            return await_from_thread(self._transport.request(self.model, list(messages), parameters, probabilities))
         except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
             raise UserError(f"{self.url}: refuses the key ({_first_line(error)}); see --key-variable") from error
         except openai.APITimeoutError as error:

@@ -7,11 +7,12 @@ Servers return thinking in separate fields (``reasoning_content``, ``reasoning``
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from prospect_core.util.errors import DataError
+from prospect_eval.models.silence_probability import TokenChoice, read_token_choices
 
 _NAMES = "think|thinking|thought|thoughts|reasoning|reason|seed:think"
 #: marks of thinking in text: tags and marks of particular models; ``end`` ends thinking that has
@@ -49,16 +50,42 @@ class NoReplyError(DataError):
 
 
 @dataclass(frozen=True)
+class ReplyUsage:
+    """Tokens of a request and its reply as the server counts them; None where it does not.
+
+    Attributes:
+        prompt_tokens: Tokens of the request.
+        cached_tokens: Tokens of the request that the server took from its prefix cache.
+        completion_tokens: Tokens of the reply, thinking included.
+        cost: Price of the request, in the server's unit.
+    """
+
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+    completion_tokens: int | None = None
+    cost: float | None = None
+
+
+@dataclass(frozen=True)
 class Reply:
     """The words of one answer.
 
     Attributes:
         text: The words; empty if the model says nothing.
         cut: Whether a token limit ended them.
+        tokens: Log-probabilities of the tokens; empty if the server sends none, or if they are
+            those of thinking.
+        usage: Tokens that the server counted.
+        retries: Number of retries of the request.
+        reused: Whether the reply was stored before.
     """
 
     text: str
     cut: bool = False
+    tokens: tuple[TokenChoice, ...] = ()
+    usage: ReplyUsage = ReplyUsage()
+    retries: int = 0
+    reused: bool = False
 
 
 def read_chat_reply(completion: Any) -> Reply:
@@ -99,7 +126,33 @@ def read_chat_reply(completion: Any) -> Reply:
             f"the reply ended before the answer: its tokens were used up by {'thinking' if thought else 'text before the answer'};"
             " allow more tokens (--request-option max_tokens=N)"
         )
-    return Reply(text, reason in _CUT)
+    tokens = read_token_choices(choice)
+    # servers with a parser of thinking send the log-probabilities of the thinking too
+    answers = not thought and text == content.strip() and _begins(content, tokens)
+    return Reply(text, reason in _CUT, tuple(tokens) if answers else (), _usage(completion))
+
+
+def _begins(content: str, tokens: Sequence[TokenChoice]) -> bool:
+    """Return whether the first token with words is the beginning of a reply."""
+    first = next((one.token.strip() for one in tokens if one.token.strip()), "")
+    special = first.startswith("<") and first.endswith(">")
+    return special or "\ufffd" in first or content.lstrip().startswith(first)
+
+
+def _usage(completion: Any) -> ReplyUsage:
+    usage = getattr(completion, "usage", None)
+    details = getattr(usage, "prompt_tokens_details", None)
+    cost = getattr(usage, "cost", None)
+    return ReplyUsage(
+        _count(getattr(usage, "prompt_tokens", None)),
+        _count(getattr(details, "cached_tokens", None)),
+        _count(getattr(usage, "completion_tokens", None)),
+        float(cost) if isinstance(cost, int | float) and cost >= 0 else None,
+    )
+
+
+def _count(value: Any) -> int | None:
+    return value if type(value) is int and value >= 0 else None
 
 
 def strip_chat_reply_thinking(text: str) -> tuple[str, bool]:

@@ -28,7 +28,8 @@ from prospect_core.records import Dtype, Knobs
 from prospect_core.util.errors import DataError, UserError
 from prospect_eval.models.any_stream import make_any_stream_predictor
 from prospect_eval.models.base import Predictor, PredictorOptions
-from prospect_eval.models.chat import SILENT, ChatAnswer, ChatStream
+from prospect_eval.models.chat import ChatAnswer, ChatStream
+from prospect_eval.models.chat_encoding import SILENT
 from prospect_eval.models.chat_reply import strip_chat_reply_thinking
 
 #: seconds to wait for the hub
@@ -49,8 +50,15 @@ class RereadingStream(ChatStream):
         ends: Tokens that end a reply.
     """
 
-    def __init__(self, model: Any, processor: Any, threshold: float = 0.5, frames_shown: int | None = None) -> None:
-        super().__init__(frames_shown)
+    def __init__(
+        self,
+        model: Any,
+        processor: Any,
+        threshold: float = 0.5,
+        frames_shown: int | None = None,
+        frames_dropped: int = 1,
+    ) -> None:
+        super().__init__(frames_shown, frames_dropped)
         self.model, self.processor, self.threshold = model, processor, threshold
         #: tokens that end a reply
         self.ends = huggingface_end_tokens(model, processor.tokenizer)
@@ -256,7 +264,7 @@ def open_huggingface_predictor(ckpt: str, name: str, data: Dataset, asked: Predi
     model, processor = load_huggingface_model(name, asked.device, dtype)
     threshold = 0.5 if asked.speaking_threshold is None else asked.speaking_threshold
     shape = huggingface_frame_format(model, processor)
-    make = partial(RereadingStream, model, processor, threshold, asked.frames_shown)
+    make = partial(RereadingStream, model, processor, threshold, asked.frames_shown, asked.frames_dropped or 1)
     return make_any_stream_predictor(
         ckpt, f"{digest_huggingface_weights(model)}{asked.frames_digest()}", make, data, shape,
         Knobs(speaking_threshold=threshold, dtype=dtype, protocol=asked.protocol),

@@ -64,10 +64,7 @@ def open_registered_predictor(
     kind, _, name = ckpt.partition(":")
     if (asked.endpoint is not None) != (kind == "endpoint"):
         raise UserError(f"--ckpt {ckpt}: endpoint:MODEL needs --endpoint URL, and --endpoint needs endpoint:MODEL")
-    if asked.request_options and kind != "endpoint":
-        raise UserError(f"--ckpt {ckpt}: --request-option works only with endpoint:MODEL; remove it")
-    if asked.frames_shown is not None and kind not in ("hf", "endpoint"):
-        raise UserError(f"--ckpt {ckpt}: --frames-shown works only with hf:NAME and endpoint:MODEL; remove it")
+    _require_kind_of_options(ckpt, kind, asked)
     if kind == "baseline":
         return _open_baseline(ckpt, name, data, episodes, asked)
     if kind == "hf":
@@ -88,6 +85,21 @@ def open_registered_predictor(
 def is_registered_baseline(ckpt: str) -> bool:
     """Return whether a ``--ckpt`` argument names a baseline, which looks at no picture."""
     return ckpt.partition(":")[0] == "baseline"
+
+
+def _require_kind_of_options(ckpt: str, kind: str, asked: PredictorOptions) -> None:
+    """Refuse options of chat models for other models."""
+    served = (
+        ("--request-option", bool(asked.request_options)),
+        ("--picture-size", asked.picture_size is not None),
+        ("--picture-type", asked.picture_type != "jpeg"),
+        ("--chat-encoding", asked.chat_encoding is not None),
+    )
+    chats = (("--frames-shown", asked.frames_shown is not None), ("--frames-dropped", asked.frames_dropped is not None))
+    if kind != "endpoint" and (given := [option for option, used in served if used]):
+        raise UserError(f"--ckpt {ckpt}: {given[0]} works only with endpoint:MODEL; remove it")
+    if kind not in ("hf", "endpoint") and (given := [option for option, used in chats if used]):
+        raise UserError(f"--ckpt {ckpt}: {given[0]} works only with hf:NAME and endpoint:MODEL; remove it")
 
 
 def _open_checkpoint(ckpt: str, data: Dataset, asked: PredictorOptions) -> Predictor:

@@ -78,6 +78,8 @@ class EpisodeWorker:
         predictor = open_registered_predictor(config.model, data, episodes, replace(self.asked, distributed=False))
         self._same("checkpoint", config.model, predictor.digest, config.model_digest)
         shared = _told(self.folder) == self.token
+        if shared and predictor.use_folder is not None:
+            predictor.use_folder(self.folder)
 
         def serve(places: Sequence[int]) -> Iterator[tuple[int, Any]]:
             numbers = {clip.id: number for number, clip in enumerate(episodes.some(places).clips())}

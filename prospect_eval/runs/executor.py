@@ -136,6 +136,8 @@ def execute_run(
     with hold_run_folder(folder), defer_interrupt("the running episodes, which are saved"):
         begun = (folder / "run.json").exists()
         open_run_folder(folder, config)
+        if predictor.use_folder is not None:
+            predictor.use_folder(folder)
         try:
             return _infer(
                 folder, replay or make_executor_replay(config, predictor, episodes, on_error), episodes, progress

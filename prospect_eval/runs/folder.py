@@ -28,6 +28,7 @@ from prospect_core.util.folder_lock import LOCK, OWNER, lock_folder
 from prospect_core.util.json_io import dump_json, flatten_json, load_json
 from prospect_eval.runs.environment import collect_run_environment
 from prospect_eval.runs.schemas import read_run_schema
+from prospect_eval.text.response_store import RESPONSES
 
 if TYPE_CHECKING:
     pass
@@ -125,10 +126,16 @@ def hold_run_folder(folder: Path) -> Iterator[None]:
     """
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--output {folder}: is a file; choose another folder")
-    if folder.exists() and not (folder / "run.json").exists() and any(f.name not in MARKS for f in folder.iterdir()):
+    if folder.exists() and not (folder / "run.json").exists() and _has_other_files(folder):
         raise UserError(f"--output {folder}: exists but is not a run folder; choose another folder")
     with lock_folder(folder, str(folder)):
         yield
+
+
+def _has_other_files(folder: Path) -> bool:
+    """Return whether a folder holds files other than those that may precede ``run.json``."""
+    names = (file.name for file in folder.iterdir())
+    return any(name not in MARKS and not name.startswith(RESPONSES) for name in names)
 
 
 def open_run_folder(folder: Path, config: RunConfig) -> None:

@@ -24,7 +24,8 @@ from prospect_core.timeline import Task
 from prospect_core.util.errors import DataError, UserError
 from prospect_core.util.json_io import load_json
 from prospect_eval.models.any_stream import make_any_stream_predictor
-from prospect_eval.models.chat import NOT_SHOWN, ChatAnswer, ChatStream, read_chat_answer
+from prospect_eval.models.chat import ChatAnswer, ChatStream, read_chat_answer
+from prospect_eval.models.chat_history import NOT_SHOWN
 from prospect_eval.models.huggingface import RereadingStream, load_huggingface_model
 from tests.helpers.chat_server import server
 from tests.helpers.commands import evaluate, one_line
@@ -225,7 +226,7 @@ def test_run_command_endpoint_limits_concurrent_requests(short_world, tmp_path, 
             parts = [part for message in body["messages"] for part in message["content"]]
             shown.append([part["image_url"]["url"] for part in parts if part["type"] == "image_url"])
         images = max(shown, key=len)
-        assert len(images) == 16
+        assert len(images) == 32
         picture = Image.open(io.BytesIO(base64.b64decode(images[-1].removeprefix("data:image/jpeg;base64,"))))
         assert picture.size == (384, 384)
     records = [load_json(EpisodeRecord, p.read_bytes(), "x") for p in sorted((out / "episodes").iterdir())]
