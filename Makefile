@@ -7,7 +7,7 @@ INSTALL := .ci/install $(BIN)/python
 # tests start many processes: none has to compile again what another one has
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: setup format lint types quick test test-slow test-browser test-hf test-oldest nightly eval gate bench-training bench-world bench-metrics bench-statistics bench-streaming bench-published bench-checkpoint bench-ablations bench-field bench-field-chain bench-report bench-faults bench-tests bench-scale docs clean
+.PHONY: setup format lint types quick test test-slow test-browser test-hf test-oldest nightly eval gate bench-training bench-world bench-metrics bench-statistics bench-streaming bench-published bench-checkpoint bench-ablations bench-field bench-field-chain bench-procedures bench-report bench-serving bench-faults bench-tests bench-scale docs clean
 
 setup: $(READY)
 
@@ -51,6 +51,10 @@ bench-published: $(READY)
 # how long a report over 100 episodes of 10 minutes takes to build and to open; last line: one JSON object
 bench-report: $(READY)
 	$(BIN)/python -m benchmarks.performance.report --output reports/report/report.json
+
+# reuse of prompts by a server, overhead and memory of the client of served models; last line: one JSON object
+bench-serving: $(READY)
+	$(BIN)/python -m benchmarks.performance.serving --output reports/serving/serving.json
 
 # kills, damaged files, hours of stream; the last line: one JSON object
 bench-faults: $(READY)

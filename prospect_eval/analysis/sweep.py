@@ -188,11 +188,19 @@ def collect_sweep_results(root: Path, rows: Sequence[tuple[SweepSetting, Path]],
             own = f"{sweep_checkpoint_folder(setting.ckpt)}/{replace(setting, knob='').folder()}"
             point = {"threshold": setting.threshold, "metrics": shown}
             curves.setdefault(own, {}).setdefault(setting.knob, []).append(point)
-    result = pareto_front([folder for setting, folder in rows if not setting.knob], quality)
+    result = _pareto_front_of([folder for setting, folder in rows if not setting.knob], quality)
     result["points"] = [
         {**vars(point), "run": Path(point.run).relative_to(root).as_posix()} for point in result["points"]
     ]
     return {"schema": 1, "loop": "closed", "runs": runs, "pareto_front": result, "curves": curves}
+
+
+def _pareto_front_of(folders: Sequence[Path], quality: str) -> dict[str, Any]:
+    """Return the Pareto front; without points for models whose memory is unknown, such as endpoints."""
+    tables = [read_metrics_schema(folder)["metrics"] for folder in folders]
+    if all(table[MEMORY]["value"] is None for table in tables):
+        return {"schema": 1, "left_out": [], "quality": quality, "memory": MEMORY, "points": [], "lines": {}}
+    return pareto_front(folders, quality)
 
 
 def _plain(setting: SweepSetting) -> dict[str, Any]:

@@ -19,7 +19,7 @@ reports (`prospect_eval.analysis.mistake_thresholds`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ import numpy as np
 
 from prospect_core.records import EpisodeRecord, Knobs
 from prospect_core.stream.state_tracker import StateTracker
+from prospect_core.util.errors import DataError
 from prospect_eval.analysis.mistake_thresholds import choose_mistake_threshold
 from prospect_eval.matching.matcher import match_events
 from prospect_eval.metrics.base import SHARE, f1, precision, recall
@@ -36,6 +37,8 @@ from prospect_eval.stats.clusters import Cluster, find_episode_cluster
 GRID = tuple(round(0.02 * k, 2) for k in range(2, 49))
 TOLERANCE_S = 1
 KNOBS = ("speaking", "update")
+#: most replays for the choice of a speaking threshold, and the difference that ends them
+ROUNDS, SETTLED = 3, 0.02
 
 
 @dataclass(frozen=True)
@@ -235,6 +238,37 @@ def choose_thresholds(records: Sequence[EpisodeRecord]) -> ThresholdChoice:
         mistake=mistake,
         mistake_f1=mistake_f1,
     )
+
+
+def choose_speaking_threshold(
+    replay: Callable[[float | None], Sequence[EpisodeRecord]], tell: Callable[[str], None]
+) -> float:
+    """Choose the speaking threshold of a model without update probabilities.
+
+    The model is replayed under each choice until the choice is stable, at most `ROUNDS` times.
+
+    Args:
+        replay: Replays all episodes at a speaking threshold; None for the model's own decisions.
+        tell: Prints a line for the user.
+
+    Returns:
+        The threshold, 0..1.
+
+    Raises:
+        DataError: The records hold no speaking probabilities.
+    """
+    now: float | None = None
+    for number in range(1, ROUNDS + 1):
+        records = replay(now)
+        if not any(record.speaking_prob for record in records):
+            raise DataError("the model gives no speaking probability; a threshold has no effect")
+        choice = choose_thresholds(records)
+        tell(f"speaking threshold, round {number}: {choice.speaking:.2f} (F1 {choice.speaking_f1:.3f})")
+        before, now = now, choice.speaking
+        if before is not None and abs(now - before) < SETTLED:
+            break
+    assert now is not None
+    return now
 
 
 def open_loop_thresholds(

@@ -5,7 +5,9 @@ prospect-eval run --ckpt workbench-tiny --suite workbench
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,7 +26,11 @@ from prospect_eval.cli.options import (
 from prospect_eval.cli.scores import print_run_scores
 
 if TYPE_CHECKING:
+    from prospect_core.data.dataset import Dataset
+    from prospect_core.data.jsonl_index import LazyEpisodes
+    from prospect_core.records import EpisodeRecord
     from prospect_eval.api import Evaluated
+    from prospect_eval.models.base import PredictorOptions
     from prospect_eval.runs.evaluation import EvaluationOptions
 
 
@@ -133,14 +139,16 @@ def _report_replay(done: Evaluated, err: bool) -> None:
 
 
 @click.command("calibrate")
-@click.option("--ckpt", required=True, help="Checkpoint folder to store the thresholds in.")
+@click.option("--ckpt", required=True, help="Checkpoint folder to store the thresholds in, hf:NAME or endpoint:MODEL.")
 @add_data_options
+@add_served_model_options
 @click.option("--force", is_flag=True, help="Allow test data; the checkpoint and its reports are marked.")
-def calibrate_command(ckpt: str, split: str | None, force: bool, **given: Any) -> None:
+def calibrate_command(ckpt: str, force: bool, **given: Any) -> None:
     """Choose the thresholds of a checkpoint on validation data.
 
     Stores the speaking and the update threshold in the checkpoint, and the mistake threshold of a model with a
-    mistake head. Without dialogue in the data, the speaking threshold is kept.
+    mistake head. Without dialogue in the data, the speaking threshold is kept. For hf:NAME and endpoint:MODEL, prints
+    the speaking threshold to pass to run.
     """
     from prospect_core.checkpoints.folders import SHIPPED, find_checkpoint_folder
     from prospect_core.checkpoints.thresholds import make_thresholds_entry
@@ -148,40 +156,31 @@ def calibrate_command(ckpt: str, split: str | None, force: bool, **given: Any) -
     from prospect_core.util.atomic import write_atomic
     from prospect_core.util.json_io import dump_json, read_json
     from prospect_eval.analysis import thresholds
-    from prospect_eval.models.base import PredictorOptions
-    from prospect_eval.models.registry import open_registered_predictor
     from prospect_eval.runs.executor import select_run_episodes
 
-    split = split or "val"
+    split = given["split"] or "val"
     if split.startswith("test") and not force:
         raise UserError(
             f"--split {split}: choose thresholds on validation data, not on test data (--force allows it and marks the"
             " checkpoint)"
         )
-    if find_checkpoint_folder(ckpt).resolve().parent == SHIPPED.resolve():
+    chat = ckpt.startswith(("hf:", "endpoint:"))
+    if not chat and find_checkpoint_folder(ckpt).resolve().parent == SHIPPED.resolve():
         raise UserError(
             f"--ckpt {ckpt}: released checkpoints keep their thresholds; calibrate a copy of {find_checkpoint_folder(ckpt)}"
         )
     _, dataset = open_source_from_options(given["data"], given["suite"], split)
     episodes = select_run_episodes(dataset, split, given["limit"])
-    device, dtype = given["device"], given["dtype"]
+    asked = take_predictor_options(given)
+    if chat:
+        _calibrate_chat_model(ckpt, dataset, episodes, asked)
+        return
+    first = _own_thresholds(ckpt, dataset, episodes, asked)
 
-    def replay_all(speaking: float, update: float) -> list[Any]:
-        asked = PredictorOptions("none", None, speaking, update, device, dtype=dtype)
-        predictor = open_registered_predictor(ckpt, dataset, episodes, asked)
-        records = []
-        with progress_bar("replay") as advance:
-            for done, (_, result) in enumerate(predictor.predict(episodes), 1):
-                if isinstance(result, DataError):
-                    raise result
-                records.append(result[0])
-                advance(done, len(episodes))
-        return records
+    def replay_all(now: tuple[float, float]) -> list[EpisodeRecord]:
+        return _replay_all(ckpt, dataset, episodes, replace(asked, speaking_threshold=now[0], update_threshold=now[1]))
 
-    first = open_registered_predictor(ckpt, dataset, episodes, PredictorOptions(device=device, dtype=dtype)).knobs
-    chosen = settle_validation_thresholds(
-        lambda now: replay_all(*now), (first.speaking_threshold, first.update_threshold), thresholds, click.echo
-    )
+    chosen = settle_validation_thresholds(replay_all, first, thresholds, click.echo)
     file = find_checkpoint_folder(ckpt) / "config.json"
     stored = make_thresholds_entry(chosen, dataset, split)
     write_atomic(file, dump_json(read_json(file) | stored, indent=2) + "\n")
@@ -190,3 +189,39 @@ def calibrate_command(ckpt: str, split: str | None, force: bool, **given: Any) -
         f"{file}: speaking {chosen.speaking:.2f}, update {chosen.update:.2f}{mistake}, chosen on"
         f" {stored['thresholds_data']}"
     )
+
+
+def _own_thresholds(
+    ckpt: str, dataset: Dataset, episodes: LazyEpisodes, asked: PredictorOptions
+) -> tuple[float, float]:
+    """Return a checkpoint's own (speaking, update) thresholds."""
+    from prospect_eval.models.registry import open_registered_predictor
+
+    knobs = open_registered_predictor(ckpt, dataset, episodes, asked).knobs
+    return knobs.speaking_threshold, knobs.update_threshold
+
+
+def _replay_all(ckpt: str, dataset: Dataset, episodes: LazyEpisodes, asked: PredictorOptions) -> list[EpisodeRecord]:
+    from prospect_eval.models.registry import open_registered_predictor
+
+    predictor = open_registered_predictor(ckpt, dataset, episodes, asked)
+    records = []
+    with progress_bar("replay") as advance:
+        for done, (_, result) in enumerate(predictor.predict(episodes), 1):
+            if isinstance(result, DataError):
+                raise result
+            records.append(result[0])
+            advance(done, len(episodes))
+    return records
+
+
+def _calibrate_chat_model(ckpt: str, dataset: Dataset, episodes: LazyEpisodes, asked: PredictorOptions) -> None:
+    from prospect_eval.analysis.thresholds import choose_speaking_threshold
+
+    with TemporaryDirectory() as folder:
+        # the rounds share the replies of a server
+        shared = replace(asked, response_folder=Path(folder))
+        speaking = choose_speaking_threshold(
+            lambda now: _replay_all(ckpt, dataset, episodes, replace(shared, speaking_threshold=now)), click.echo
+        )
+    print_line(f"{ckpt}: run it with --speaking-threshold {speaking:.2f}")

@@ -13,7 +13,14 @@ import click
 
 from prospect_core.util.console import print_line, progress_bars
 from prospect_core.util.errors import DataError, UserError
-from prospect_eval.cli.options import Budgets, Milliseconds, Thresholds, add_data_options
+from prospect_eval.cli.options import (
+    Budgets,
+    Milliseconds,
+    Thresholds,
+    add_data_options,
+    add_served_model_options,
+    take_predictor_options,
+)
 from prospect_eval.cli.tables import print_pareto_front_table, print_threshold_curves_table
 
 if TYPE_CHECKING:
@@ -50,6 +57,7 @@ TEST_DATA_NOTE = "note: these curves use test data; choose thresholds on validat
     show_default=True,
     help="Quality metric of the Pareto front, of which higher is better.",
 )
+@add_served_model_options
 @click.option("--dry-run", is_flag=True, help="Print the planned runs and the estimated time, then exit.")
 @click.option("--output", type=click.Path(path_type=Path), help="Folder of the runs [default: runs/sweep-CKPT].")
 def sweep_command(folder: Path | None, ckpt: tuple[str, ...], dry_run: bool, **given: Any) -> None:
@@ -59,7 +67,9 @@ def sweep_command(folder: Path | None, ckpt: tuple[str, ...], dry_run: bool, **g
     model) and write thresholds.json to the run folder.
     """
     if not ckpt:
-        replays = ("closed_loop", "data", "suite", "split", "limit", "output", "strategies", "budgets", "latency_ms")
+        replays = (
+            "closed_loop", "data", "suite", "split", "limit", "output", "strategies", "budgets", "latency_ms", "endpoint",
+        )  # fmt: skip
         if folder is None or dry_run or any(given[name] for name in replays):
             raise UserError(
                 "sweep without --ckpt reads the stored probabilities of a RUN; give a run folder and no options but"
@@ -75,7 +85,6 @@ def sweep_command(folder: Path | None, ckpt: tuple[str, ...], dry_run: bool, **g
 def _closed_loop(ckpt: tuple[str, ...], dry_run: bool, given: dict[str, Any]) -> None:
     from prospect_eval.analysis.sweep import FILE, Grid, sweep_checkpoint_folder
     from prospect_eval.api import open_checked_suite
-    from prospect_eval.models.base import PredictorOptions
     from prospect_eval.runs.evaluation import EvaluationOptions
 
     chosen = open_checked_suite(given["suite"])
@@ -88,9 +97,10 @@ def _closed_loop(ckpt: tuple[str, ...], dry_run: bool, given: dict[str, Any]) ->
     split = given["split"] or ("val" if any(moved.values()) else chosen.split)
     if split.startswith("test") and any(moved.values()):
         print_line(TEST_DATA_NOTE, err=True)
-    predictor = PredictorOptions(device=given["device"], dtype=given["dtype"])
-    options = EvaluationOptions(ckpt[0], given["data"], given["suite"], split, given["limit"], predictor=predictor)
     root = given["output"] or Path("runs") / f"sweep-{'-'.join(map(sweep_checkpoint_folder, ckpt))}"
+    # the runs share the replies of a server: up to the first different decision they ask the same
+    predictor = replace(take_predictor_options(given), response_folder=root)
+    options = EvaluationOptions(ckpt[0], given["data"], given["suite"], split, given["limit"], predictor=predictor)
     grid.check()
     _require_strategies(grid)
     if dry_run:

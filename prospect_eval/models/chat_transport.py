@@ -97,8 +97,10 @@ class ChatTransport:
                 await self.limit.wait_until_open()
                 began = time.monotonic()
                 try:
+                    # `extra_body` replaces `messages`, which the package would convert part by part:
+                    # for 32 pictures this takes longer than everything else
                     answer = await self.client.chat.completions.create(
-                        model=model, messages=messages, extra_body=parameters
+                        model=model, messages=[], extra_body={**parameters, "messages": messages}
                     )
                 except (openai.APIConnectionError, openai.APIStatusError) as error:
                     wait = self._wait_after(error, attempt, began)

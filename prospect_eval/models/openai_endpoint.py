@@ -21,7 +21,7 @@ import numpy as np
 from prospect_core.data.dataset import Dataset
 from prospect_core.data.frame_format import FrameFormat
 from prospect_core.records import Knobs, ServerUsage
-from prospect_core.timeline import DialogState, Episode, Task
+from prospect_core.timeline import Episode
 from prospect_core.util.console import print_line
 from prospect_core.util.errors import DataError, UserError
 from prospect_core.util.json_io import dump_json
@@ -87,18 +87,13 @@ class EndpointStream(ChatStream):
     Attributes:
         endpoint: The endpoint.
         settings: How the stream uses it.
-        server_usage: Requests and tokens since `reset`.
+        server_usage: Requests and tokens of the stream, over all calls of `reset`.
     """
 
     def __init__(self, endpoint: Endpoint, settings: EndpointSettings | None = None) -> None:
         self.settings = settings or EndpointSettings()
         super().__init__(self.settings.frames_shown, self.settings.frames_dropped, self.settings.encoding)
         self.endpoint = endpoint
-        self.server_usage = ServerUsage()
-
-    def reset(self, task: Task, state: DialogState | None = None, fps: float = 2, start_frame: int = 0) -> None:
-        """Start a stream, as `ChatStream.reset`."""
-        super().reset(task, state, fps, start_frame)
         self.server_usage = ServerUsage()
 
     def encode_picture(self, frame: np.ndarray) -> PictureUrl:

@@ -25,31 +25,38 @@ def response_key(url: str, model: str, parameters: Mapping[str, Any], messages: 
         parameters: Parameters of the request.
         messages: The chat. The address of a picture (`PictureUrl`) stands for its content.
     """
-    digest = hashlib.sha256(dump_json([url, model, dict(sorted(parameters.items()))]).encode())
+    lines = [dump_json([url, model, dict(sorted(parameters.items()))])]
     for message in messages:
         content = message["content"]
         parts = content if isinstance(content, list) else [{"type": "text", "text": content}]
-        digest.update(f"\0{message['role']}\0{len(parts)}".encode())
+        lines.append(f"{message['role']} {len(parts)}")
         for part in parts:
             value = part["text"] if part["type"] == "text" else part[part["type"]]["url"]
-            inner = value.digest if isinstance(value, PictureUrl) else hashlib.sha256(value.encode()).digest()
-            digest.update(part["type"].encode() + inner)
-    return digest.digest()
+            # a text can hold any character, so its length is written before it
+            lines.append(f"{part['type']} {len(value)} {_short(value)}")
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).digest()
+
+
+def _short(value: str) -> str:
+    """Return a text as it is, and a picture as its digest."""
+    if isinstance(value, PictureUrl):
+        return value.digest
+    return hashlib.sha256(value.encode()).hexdigest() if value.startswith("data:") else value
 
 
 class PictureUrl(str):
     """A picture as a data URL.
 
     Attributes:
-        digest: SHA-256 of the URL, computed once because each picture is part of many requests.
+        digest: SHA-256 of the URL in hexadecimal digits, computed once because each picture is part of many requests.
     """
 
-    digest: bytes
+    digest: str
 
     def __new__(cls, url: str) -> PictureUrl:
         """Make the picture of a data URL."""
         made = super().__new__(cls, url)
-        made.digest = hashlib.sha256(url.encode()).digest()
+        made.digest = hashlib.sha256(url.encode()).hexdigest()
         return made
 
 
