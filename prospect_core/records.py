@@ -479,8 +479,8 @@ class ServerUsage:
 
     Attributes:
         requests: Requests that the server answered now.
-        reused: Requests whose reply was stored by an earlier attempt of the run. Their tokens count
-            here too.
+        reused: Requests whose reply was stored by an earlier attempt of the run, or by another
+            episode with an equal chat. Their tokens count here too.
         retries: Further requests because the server was busy or the connection was lost.
         prompt_tokens: Tokens of the requests.
         cached_tokens: Those of them that the server took from its prefix cache.
