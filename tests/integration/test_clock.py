@@ -32,6 +32,7 @@ def replay(world: Dataset, tmp_path: Path):
     return run
 
 
+@pytest.mark.slow
 def test_checkpoint_simulated_without_latency_equals_replay(replay):
     """Streams are packed, and each has its own virtual clock."""
     plain = replay("plain")
@@ -42,6 +43,7 @@ def test_checkpoint_simulated_without_latency_equals_replay(replay):
         assert all(record.dropped == () for record in found)
 
 
+@pytest.mark.slow
 def test_checkpoint_packed_clocked_streams_equal_single_streams(replay):
     timing = ClockSettings(latency=LatencyModel(900, 0.5, 20))
     options = EvaluationOptions(CKPT).predictor
@@ -52,6 +54,7 @@ def test_checkpoint_packed_clocked_streams_equal_single_streams(replay):
     assert any(utterance.decided is not None for record in packed for utterance in record.utterances)
 
 
+@pytest.mark.slow
 def test_checkpoint_simulated_with_measured_latencies_equals_live(replay, tmp_path):
     live = replay("live", clock="live", timing=ClockSettings(speed=40))
     timing = read_latency_model(str(tmp_path / "live"))
