@@ -255,7 +255,7 @@ def choose_speaking_threshold(
         The threshold, 0..1.
 
     Raises:
-        DataError: The records hold no speaking probabilities.
+        DataError: The records hold no speaking probabilities, or the data has no dialogue.
     """
     now: float | None = None
     for number in range(1, ROUNDS + 1):
@@ -263,6 +263,8 @@ def choose_speaking_threshold(
         if not any(record.speaking_prob for record in records):
             raise DataError("the model gives no speaking probability; a threshold has no effect")
         choice = choose_thresholds(records)
+        if choice.speaking is None:
+            raise DataError("the data has no dialogue; choose a speaking threshold on data with assistant turns")
         tell(f"speaking threshold, round {number}: {choice.speaking:.2f} (F1 {choice.speaking_f1:.3f})")
         before, now = now, choice.speaking
         if before is not None and abs(now - before) < SETTLED:
