@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from prospect_core.features import feature_cache
+from prospect_core.records import Knobs
 from prospect_core.util.errors import DataError
 from prospect_eval.models import any_stream
 from prospect_eval.runs.folder import list_run_folder_record_files
@@ -126,5 +127,5 @@ def test_any_stream_error_fails_one_episode(short_world):
         def reset(self, *args, **kwargs):
             raise DataError("gone")
 
-    made = any_stream.make_any_stream_predictor("m", "d", Broken, short_world, 32, None)
+    made = any_stream.make_any_stream_predictor("m", "d", Broken, short_world, 32, Knobs())
     assert [str(result) for _, result in made.predict(list(short_world.episodes("test")))] == ["gone"] * 6

@@ -18,7 +18,7 @@ Quirks, which the values keep:
 * Token streams: the first answer is stamped two frames early, and every later time inherits that, since times are summed
   up. The speaking time of an answer (12 tokens a second) is added to the next one; an empty answer resets it.
 
-The published code stops on a match at a time without a text; here, that text is empty. It stops on a stream without a
+The published code stops on a match at a time without a text; here, such a time never matches. It stops on a stream without a
 frame; here, that is a `DataError`.
 """
 
@@ -70,7 +70,7 @@ def match_feedback(first: FeedbackList, second: FeedbackList) -> list[tuple[int,
     """One-way matching: (index in ``first``, index in ``second``) of the matches."""
     matches: list[tuple[int, int]] = []
     last = -1
-    for index, time in enumerate(first.times):
+    for index, time in enumerate(first.times[: len(first.texts)]):
         if not second.times:
             break
         squares = [(other - time) * (other - time) for other in second.times]
