@@ -6,11 +6,11 @@
 * NAME_cases, ovo_models_equal: cases with all values of the published scorer, and all cases. Without ``--reference`` these
   are null.
 * ovo_forward_constants: forward score of each constant answer to OVO-Bench, and the number of published models below it.
-* polls_speedup, frames_ratio, answers_equal: polls in one pass against a new stream for each poll, on random videos of
-  OVO-Bench's forward tasks with its poll times from ``--reference``, or invented ones (`benchmarks.quality.polling_cost`).
-  polls_cpu_speedup is the ratio of processor seconds, which other programs of the machine change less. These are values of a small
-  model; polls_by_shape has those of a model with a larger vision tower, too, over the same videos.
-  frames_ratio_of_all_videos: the same ratio counted from the poll times of all videos.
+* polls_speedup, frames_ratio, answers_equal: polls in one pass against a new stream for each poll, on videos of OVO-Bench's
+  forward tasks with its poll times from ``--reference``, or invented ones (`benchmarks.quality.polling_cost`).
+  polls_cpu_speedup is the ratio of processor seconds, which other programs of the machine change less. These are values of
+  the model ``medium`` on all videos; polls_by_shape has those of the models ``small`` and ``tower`` on ``--videos`` random videos,
+  too. frames_ratio_of_all_videos: the same ratio counted from the poll times of all videos.
 
 The last line of output is one JSON object.
 """
@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.quality.polling_cost import (
+    MEDIUM,
     SMALL,
     TOWER,
     choose_episodes,
@@ -41,7 +42,9 @@ from prospect_eval.suites.ovo_bench.annotations import OvoBenchAnnotations
 
 NO_REFERENCE = "no folder of reference values: give --reference FOLDER"
 FORWARD = "forward"
-SHAPES = {"small": SMALL, "tower": TOWER}
+SHAPES = {"medium": MEDIUM, "small": SMALL, "tower": TOWER}
+#: shapes that are measured on all videos; the others on a sample
+ON_ALL_VIDEOS = ("medium",)
 
 
 def compare_with_published(reference: Path | None) -> dict[str, Any]:
@@ -84,7 +87,7 @@ def measure_polls(reference: Path | None, videos: int, shapes: Sequence[str]) ->
 
     Args:
         reference: Folder of published files; None for invented videos.
-        videos: Number of videos.
+        videos: Number of videos of the shapes that are not in `ON_ALL_VIDEOS`.
         shapes: Names of `SHAPES`; the values of the first one stand at the top.
     """
     try:
@@ -95,10 +98,10 @@ def measure_polls(reference: Path | None, videos: int, shapes: Sequence[str]) ->
         annotations, times = invent_annotations(videos), "invented"
     forward = OvoBenchAnnotations(tuple(annotations.forward), ReadCounts({}))
     counted = {"all_tasks": count_frames_ratio(annotations), "forward_tasks": count_frames_ratio(forward)}
-    episodes = choose_episodes(forward, videos)
     found = {}
     for name in shapes:
         shape = SHAPES[name]
+        episodes = choose_episodes(forward, sys.maxsize if name in ON_ALL_VIDEOS else videos)
         with tempfile.TemporaryDirectory() as folder:
             found[name] = {**measure_polling_cost(episodes, Path(folder), shape), "vision": dict(shape.vision)}
         print(f"polls, {name}: {json.dumps(found[name])}", file=sys.stderr, flush=True)
@@ -111,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--reference", type=Path, help="folder of published files and values [default: none]")
-    parser.add_argument("--videos", type=int, default=12, help="videos of the measured polls")
+    parser.add_argument("--videos", type=int, default=12, help="videos of the sample for the shapes small and tower")
     parser.add_argument("--shapes", nargs="+", choices=list(SHAPES), default=list(SHAPES), help="models of the polls")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args(arguments)

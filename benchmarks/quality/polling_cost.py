@@ -1,8 +1,9 @@
 """Measure polls in one pass against a new stream for each poll: frames encoded, seconds, answers.
 
 The episodes are those of OVO-Bench, with its poll times if its annotations are given. The videos are tiny and have the lengths
-that the polls need. The model has random weights, in one of two shapes: ``small``, whose answers cost more than its frames, and
-``tower``, whose vision tower has the width and the patches of SmolVLM2-256M, but fewer layers and smaller pictures. Both ways
+that the polls need. The model has random weights, in one of three shapes: ``small``, whose answers cost more than its frames,
+``medium``, whose frames cost more than its answers, and ``tower``, whose vision tower has the width and the patches of
+SmolVLM2-256M, but fewer layers and smaller pictures. Both ways
 decode the video, encode each frame that they show to the model, and answer each poll.
 """
 
@@ -76,6 +77,18 @@ SMALL = PollingShape(
         "num_attention_heads": 2,
         "image_size": 32,
         "patch_size": 8,
+    },
+)
+#: a frame costs about a thousandth of one of SmolVLM2-256M, so that all videos take minutes
+MEDIUM = PollingShape(
+    picture=64,
+    vision={
+        "hidden_size": 256,
+        "intermediate_size": 1024,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "image_size": 64,
+        "patch_size": 16,
     },
 )
 #: width, heads and patches of SmolVLM2-256M, which has 12 layers and pictures of 512 x 512

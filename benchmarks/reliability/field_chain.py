@@ -213,12 +213,12 @@ def _passes(chain: SuiteChain, run: str, baseline: Path) -> bool:
 
 
 def check_missing_video(chain: SuiteChain) -> None:
-    """Run the oracle without one of the videos."""
+    """Run the model without one of the videos, which it refuses, and the oracle, which then leaves out its episodes."""
     name = next(iter(chain.sample.videos))
     video = chain.sample.root / name
     away = chain.place / "missing.mp4"
     video.rename(away)
-    refused = chain.call(chain.make_run_command(ORACLE, "refused"))
+    refused = chain.call(chain.make_run_command(chain.ckpt, "refused"))
     chain.checks["missing_refused"] = refused.code != 0 and Path(name).name in refused.text
     skipped = chain.call(chain.make_run_command(ORACLE, "skipped", "--on-missing", "skip"))
     file = chain.folder("skipped") / "official.json"

@@ -121,7 +121,7 @@ function thresholdChart(host, found, used) {
       error_y: { type: "data", symmetric: false, array: points.map((p) => (p.ci95 ? p.ci95[1] - p.f1 : 0)), arrayminus: points.map((p) => (p.ci95 ? p.f1 - p.ci95[0] : 0)), thickness: 1 },
     }));
     const shapes = Object.entries(used).map(([knob, at]) => ({ type: "line", x0: at, x1: at, yref: "paper", y0: 0, y1: 1, line: { dash: "dot", width: 1, color: color(knob === "speaking" ? "speak" : "update") } }));
-    return { data, layout: { shapes, xaxis: slow ? { title: { text: "ms per frame" } } : { title: { text: "threshold" }, range: [0, 1] }, yaxis: { title: { text: "event F1" }, range: [0, 1] } } };
+    return { data, layout: { shapes, xaxis: { title: { text: "threshold" }, range: [0, 1] }, yaxis: { title: { text: "event F1" }, range: [0, 1] } } };
   });
 }
 
@@ -251,6 +251,6 @@ function closedCurves(host, title, points, slow = false) {
   const names = Object.keys(points[0].metrics);
   chart(host, title, slow ? "The model was replayed under a simulated clock at each latency." : "The model was replayed at each threshold (closed loop).", () => ({
     data: names.map((name) => ({ x: points.map((p) => p.threshold), y: points.map((p) => p.metrics[name].value), name, mode: "lines+markers" })),
-    layout: { xaxis: { title: { text: "threshold" }, range: [0, 1] } },
+    layout: { xaxis: slow ? { title: { text: "ms per frame" } } : { title: { text: "threshold" }, range: [0, 1] } },
   }));
 }
