@@ -248,9 +248,16 @@ function profileChart(host, rows) {
 }
 
 function closedCurves(host, title, points, slow = false) {
-  const names = Object.keys(points[0].metrics);
-  chart(host, title, slow ? "The model was replayed under a simulated clock at each latency." : "The model was replayed at each threshold (closed loop).", () => ({
+  // values of other scales, such as bytes, would flatten the shares
+  const isShare = (name) => points.every((p) => p.metrics[name].value === null || (p.metrics[name].value >= 0 && p.metrics[name].value <= 1));
+  const names = Object.keys(points[0].metrics).filter((name) => isShare(name) && points.some((p) => p.metrics[name].value !== null));
+  const replayed = slow ? "The model was replayed under a simulated clock at each latency" : "The model was replayed at each threshold (closed loop)";
+  chart(host, title, `${replayed}. Metrics between 0 and 1.`, () => ({
     data: names.map((name) => ({ x: points.map((p) => p.threshold), y: points.map((p) => p.metrics[name].value), name, mode: "lines+markers" })),
-    layout: { xaxis: slow ? { title: { text: "ms per frame" } } : { title: { text: "threshold" }, range: [0, 1] } },
-  }));
+    layout: {
+      xaxis: slow ? { title: { text: "ms per frame" } } : { title: { text: "threshold" }, range: [0, 1] },
+      yaxis: { range: [-0.02, 1.02] },
+      legend: { orientation: "v", x: 1.02, y: 1, font: { size: 10 } },
+    },
+  }), 360);
 }
