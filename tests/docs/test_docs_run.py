@@ -34,7 +34,8 @@ NEEDS = {
     r"my_strategy --budget|my_adapter:": "the new package installed (tests/integration/test_scaffold.py)",
     r"--(suite|benchmark) (ovo_bench|ovo_timing|streamingbench)": "the annotations of a published benchmark",
     r"--(suite|benchmark) (egoproactive|omnimmi|proactivevideoqa)": "the annotations of a published benchmark",
-    r"captaincook4d|goalstep|interactive_cooking": "the annotations of a published data set",
+    r"--(suite|benchmark) (omnipro|fitcoach)": "the annotations of a published benchmark",
+    r"(?i)captaincook4d|goalstep|interactive[-_]cooking|data/substeps": "the annotations of a published data set",
     r"--(suite|benchmark) my_benchmark": "the new package installed (tests/integration/test_scaffold.py)",
     r"all-mpnet": "a similarity model to download",
     r"--group": "runs of several training seeds",
@@ -48,6 +49,9 @@ SHORTER = [
     (r"--workers \d+", "--workers 2"),
     (r"^(prospect watch .*)", r"\1 --speed 40"),
     (r"--latency 3", "--latency 1"),
+    (r"--limit 20 --clock live", "--limit 1 --clock live --live-speed 60"),
+    (r"--limit 20 --clock simulated", "--limit 1 --clock simulated"),
+    (r"--latency-ms [\d,]+", "--latency-ms 0,1000"),
     (r"/scratch/", "scratch-"),
 ]  # fmt: skip
 #: pages to run; the tutorial is run as written in tests/docs/test_docs.py
