@@ -26,7 +26,7 @@ def list_task_problems(episode: str, task: Task) -> Iterator[str]:
     if unknown:
         yield f"{episode}: an order edge names step {unknown[0]!r}; the task has {_list(task.step_ids)}"
         return
-    sorter = TopologicalSorter[str]()
+    sorter: TopologicalSorter[str] = TopologicalSorter()
     for before, after in task.order_edges:
         sorter.add(after, before)
     try:
