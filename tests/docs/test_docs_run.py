@@ -7,6 +7,7 @@ from __future__ import annotations
 import io
 import re
 import shutil
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +106,8 @@ def desk(tmp_path_factory):
         write_video_frames_file(subset / "frames/a.arrow", iter([np.zeros((8, 8, 3), np.uint8)] * 6))
         text = dump_json(row("assembly_a", "no_talk", 6)) + "\n"
         (subset / "prepared/dialog-klg-sum_test_L0_I1.jsonl").write_text(text)
+        taught = dump_json(row("assembly_a", "talk_more", 6)) + "\n"
+        (subset / "prepared/dialog-klg-sum_train_L0_I1.jsonl").write_text(taught)
         Path("proassist_prepared.jsonl").write_text(text)
         for file, content in (
             ("generated_dialogs/test_filtered.json", [GENERATED]),
@@ -179,8 +182,10 @@ def test_docs_page_commands_run(page, desk, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.stdin", io.StringIO())
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     ran = lacking = 0
+    numbers = count()
     for _, block in [one for one in blocks("console") if one[0] == page]:
-        for number, given in enumerate(lines(block)):
+        for given in lines(block):
+            number = next(numbers)
             whole = " ".join(given)
             if given[0] not in COMMANDS:
                 continue
