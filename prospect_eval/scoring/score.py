@@ -149,11 +149,11 @@ def score_record_shares(
         return sorted((r.episode for r in records()), key=lambda episode: episode.id)
 
     digests = [found[episode] for episode in sorted(found)]
-    beside = score_baselines(digests, episodes, resources, metrics, training, additional)
+    compared = score_baselines(digests, episodes, resources, metrics, training, additional)
     progress(3, 3)
     counts = {job.metric: job.counts for job in todo if not job.place}
     if any(len(wordings) > 1 for wordings in corpus.references):
-        tables = [own, *beside.tables.values(), *(table for by in parts.values() for table in by.values())]
+        tables = [own, *compared.tables.values(), *(table for by in parts.values() for table in by.values())]
         note_score_reference_wordings(tables)
     return {
         "schema": SCHEMA,
@@ -164,17 +164,17 @@ def score_record_shares(
         "episodes": {"scored": len(counted) - len(failed), "failed": len(failed), "failed_ids": failed},
         "metrics": own,
         "without_failed": _values(metrics, [item for item in counted if not item.failed]) if failed else {},
-        "baselines": beside.tables,
-        "baseline_info": beside.info,
+        "baselines": compared.tables,
+        "baseline_info": compared.info,
         "splits": parts,
         "families": {metric.family.name: metric.family.title for metric in metrics},
-        "timing_agreement": score_timing_agreement({"this run": own, **beside.tables}, score_timing_names(metrics)),
+        "timing_agreement": score_timing_agreement({"this run": own, **compared.tables}, score_timing_names(metrics)),
         "confusion": score_confusion_table(counts["dst_macro_f1"]),
         "reliability": score_reliability_diagrams(counts),
-        "utility": utility_curves(counts[utility_name(1)], beside.tables),
+        "utility": utility_curves(counts[utility_name(1)], compared.tables),
         "clusters": {episode: item.cluster.key for episode, item in zip(ids, counted, strict=True)},
         "counts": pack_sufficient_statistics(metrics, dict(zip(ids, counted, strict=True))),
-        "baseline_counts": beside.counts,
+        "baseline_counts": compared.counts,
         "corpus": {"source": source, **corpus.plain()},
     }
 

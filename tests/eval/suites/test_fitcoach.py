@@ -13,6 +13,7 @@ from prospect_eval.suites.fitcoach.official import (
     FeedbackList,
     FeedbackSession,
     StreamTokens,
+    count_feedback_matches,
     match_feedback,
     read_stream_feedback,
     score_fitcoach_sessions,
@@ -130,3 +131,15 @@ def test_match_feedback_is_ascending_and_near(first, second):
     matches = match_feedback(feedback(first), feedback(second))
     assert all(abs(first[a] - second[b]) < 1.5 for a, b in matches)
     assert all(a < c and b < d for (a, b), (c, d) in pairwise(matches))
+
+
+@pytest.mark.parametrize(
+    ("times", "texts", "matched"),
+    [((2.0, 5.5), (), 0), ((2.0, 5.5), ("Go.",), 1), ((5.5, 2.0), ("Go.",), 1), ((2.0, 5.5), ("Go.", "Stop."), 2)],
+)
+def test_count_feedback_matches_times_without_text_never_match(times, texts, matched):
+    """The published scorer stops on such a time; a match without a text would make the recall exceed 1."""
+    predicted = FeedbackList((2.0, 5.5), ("Go.", "Stop."))
+    totals = count_feedback_matches(FeedbackList(times, texts), predicted)
+    assert totals["matched references"] == matched
+    assert totals["matched references"] <= totals["references"]
